@@ -1,0 +1,74 @@
+# Everything is built below build/, nothing elsewhere. `make help` lists the targets.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS   += --no-builtin-rules
+
+ROOT      := $(CURDIR)
+CC        ?= gcc
+CXX       ?= g++
+ifeq ($(origin CC),default)
+CC        := gcc
+endif
+ifeq ($(origin CXX),default)
+CXX       := $(if $(findstring clang,$(CC)),clang++,g++)
+endif
+# The distribution's nginx source (package nginx-dev), or any nginx source tree.
+NGINX_SRC ?= /usr/share/nginx/src
+CC_OPT    ?= -g -O2 -fPIC -Wall -Wextra
+LD_OPT    ?= -Wl,-z,relro -Wl,-z,now -fPIC
+
+BUILD     := $(ROOT)/build
+OBJS      := $(BUILD)/$(notdir $(CC))
+MODULE    := $(OBJS)/ngx_http_llm_module.so
+SOURCES   := $(wildcard src/*/*.cpp src/*/*.hpp)
+JOBS      ?= $(shell nproc)
+
+.PHONY: help bootstrap build run test unit clean install
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+bootstrap:  ## install what is missing (apt-get)
+	scripts/bootstrap build
+
+build: $(MODULE)  ## build ngx_http_llm_module.so (CC=clang, NGINX_SRC=dir)
+	@echo "built $(MODULE)"
+
+$(MODULE): $(OBJS)/Makefile $(SOURCES)
+	cd $(NGINX_SRC) && $(MAKE) -j$(JOBS) -f $(OBJS)/Makefile modules
+	@touch $@
+
+$(OBJS)/Makefile: config config.make $(wildcard src/*)
+	scripts/configure "$(NGINX_SRC)" "$(OBJS)" "$(CC)" "$(CC_OPT)" "$(LD_OPT)"
+
+# Unit tests: the rooms that know nothing of nginx.
+UNIT_SRCS := $(wildcard src/llm/*.cpp src/keys/*.cpp) $(PURE_SRCS) $(wildcard t/unit/*.cpp)
+PURE_SRCS  = src/ledger/window.cpp src/ledger/book.cpp src/ledger/counter_id.cpp src/spend/row.cpp
+UNIT_OBJS  = $(UNIT_SRCS:%.cpp=$(BUILD)/unit/%.o)
+UNIT_FLAGS = -std=c++20 -g -O1 -Wall -Wextra -Werror -Isrc -MMD -MP \
+             -fsanitize=address,undefined -fno-sanitize-recover=all
+
+unit: $(BUILD)/unit/tests  ## GoogleTest of the pure rooms, under ASan and UBSan
+	$(BUILD)/unit/tests --gtest_brief=1
+
+$(BUILD)/unit/tests: $(UNIT_OBJS)
+	$(CXX) $(UNIT_FLAGS) $^ -lgtest -lgtest_main -lyajl -lcrypto -lpthread -o $@
+
+$(BUILD)/unit/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(UNIT_FLAGS) -c $< -o $@
+
+-include $(UNIT_OBJS:.o=.d)
+
+test: unit build  ## unit tests, then pytest with real nginx, Redis, Postgres and SDKs
+	scripts/run-tests
+
+run: ## build and start the gateway on 127.0.0.1:4000 with a mock provider
+	scripts/quickstart
+
+install: build  ## copy the module where nginx looks for it (DESTDIR)
+	install -D -m 0644 $(MODULE) $(DESTDIR)/usr/lib/nginx/modules/ngx_http_llm_module.so
+
+clean:  ## remove everything that was built
+	rm -rf $(BUILD)

@@ -1,0 +1,67 @@
+#pragma once
+
+// nginx's C headers, and the few bridges between its types and ours. Everything that includes nginx
+// does it through this file.
+
+extern "C" {
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http.h>
+}
+
+#include <cstring>
+#include <new>
+#include <string_view>
+#include <utility>
+
+namespace io {
+
+inline std::string_view view(const ngx_str_t& s) noexcept {
+    return {reinterpret_cast<const char*>(s.data), s.len};
+}
+
+// The result borrows `s`: it lives as long as what `s` points to.
+inline ngx_str_t borrow(std::string_view s) noexcept {
+    return {s.size(), reinterpret_cast<u_char*>(const_cast<char*>(s.data()))};
+}
+
+// A copy in `pool`; {0, nullptr} with size > 0 asked means out of memory.
+inline ngx_str_t copy(ngx_pool_t* pool, std::string_view s) noexcept {
+    auto* p = static_cast<u_char*>(ngx_pnalloc(pool, s.size() + 1));
+    if (p == nullptr) {
+        return {0, nullptr};
+    }
+    std::memcpy(p, s.data(), s.size());
+    p[s.size()] = '\0';
+    return {s.size(), p};
+}
+
+// A C++ object in pool storage, destroyed with the pool. nullptr when out of memory; a throwing
+// constructor leaves no cleanup behind.
+template <class T, class... Args>
+T* make_in_pool(ngx_pool_t* pool, Args&&... args) {
+    static_assert(alignof(T) <= NGX_ALIGNMENT || alignof(T) <= 16);
+    ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(pool, sizeof(T));
+    if (cleanup == nullptr) {
+        return nullptr;
+    }
+    cleanup->handler = nullptr;
+    T* object = new (cleanup->data) T(std::forward<Args>(args)...);
+    cleanup->handler = [](void* data) { static_cast<T*>(data)->~T(); };
+    return object;
+}
+
+// ngx_delete_posted_event is a macro of several statements, unsafe under a bare `if`.
+inline void delete_posted(ngx_event_t* ev) noexcept {
+    if (ev->posted) {
+        ngx_delete_posted_event(ev);
+    }
+}
+
+inline int64_t wall_ms() noexcept {
+    const ngx_time_t* now = ngx_timeofday();
+    return static_cast<int64_t>(now->sec) * 1000 + static_cast<int64_t>(now->msec);
+}
+
+}  // namespace io

@@ -1,0 +1,124 @@
+#pragma once
+
+// Budgets and rates: what a request asks of its counters, and the two ledgers that answer.
+//
+// A *counter* is one scope, unit and window ("team=research, nano-USD, 30d"). A request brings one
+// *claim* per counter; a ledger admits all of them or none, in one atomic step, and keeps a *hold*
+// under the request's id until it is settled or its deadline passes.
+//
+//   value(counter) = settled + held
+//   admit  ⇔  for every claim: value + amount ≤ limit      (parallel: held + 1 ≤ limit)
+//
+// Both ledgers keep these rules, with the same arithmetic (window.hpp):
+//  - Fixed and calendar windows roll at admission, by the clock. A hold belongs to the window it was
+//    made in: settled later, it changes nothing in a newer window.
+//  - Sliding windows (rates) count in kSlices slices; everything in a slice that still overlaps the
+//    window counts, so that no window of that length ever holds more than the limit.
+//  - settle replaces the held amount by the actual one in the window of the hold, whatever the limit
+//    says (a charge may exceed it; debt is kept). Exactly once: a second settle of an id does nothing.
+//  - A hold that lapses (deadline, dead owner) is charged as held; parallel slots are given back.
+//  - The limit is an argument of the claim, never stored: changing it resets nothing.
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "llm/request_id.hpp"
+
+namespace ledger {
+
+enum class Unit : uint8_t { nano_usd, tokens, requests, parallel };
+
+enum class WindowKind : uint8_t {
+    none,     // parallel: no window
+    fixed,    // length_ms from the counter's first use
+    day,      // calendar, UTC
+    week,     // calendar, UTC, from Monday
+    month,    // calendar, UTC
+    sliding,  // the last length_ms
+};
+
+struct Window {
+    WindowKind kind = WindowKind::none;
+    int64_t length_ms = 0;  // fixed and sliding
+    bool operator==(const Window&) const = default;
+};
+
+// Names a counter. `name` is readable and is the key's tail in Redis; `hash` (first half of its SHA-256)
+// is the key in shared memory. Made once, when the configuration or a key record is loaded.
+struct CounterId {
+    std::string name;  // e.g. "team:research:usd:30d"; no secret in it
+    std::array<uint64_t, 2> hash{};
+};
+
+CounterId make_counter_id(std::string name);
+
+struct Claim {
+    const CounterId* counter = nullptr;  // outlives the request and its settlement
+    Unit unit = Unit::nano_usd;
+    Window window;
+    int64_t limit = 0;   // in the unit; ≥ 0
+    int64_t amount = 0;  // to hold; ≥ 0; parallel and requests: 1
+};
+
+inline constexpr size_t kMaxClaims = 24;  // per request; the configuration is checked against it
+
+struct CounterState {
+    int64_t used = 0;         // settled + held; after an admission it includes the claim
+    int64_t reset_ms = 0;     // until the window ends; sliding: until the value has fallen to zero
+    int64_t retry_ms = 0;     // denied claim: until the amount could fit if nothing else came; -1: never
+};
+
+enum class Outcome : uint8_t {
+    admitted,
+    denied,
+    unavailable,  // the ledger could not say (zone full, Redis down with on_failure=deny)
+};
+
+struct Decision {
+    Outcome outcome = Outcome::unavailable;
+    bool held = false;       // a hold exists and wants settle() (not so for on_failure=allow)
+    size_t denied_claim = 0; // index, if denied: the first claim that did not fit
+    std::array<CounterState, kMaxClaims> states{};  // per claim, if admitted or denied
+};
+
+// What really was used. Counters take the amount of their unit; requests stay 1, parallel returns to 0.
+struct Actual {
+    int64_t nano_usd = 0;
+    int64_t tokens = 0;
+    bool counts_as_request = true;  // false: the requests claim is given back too
+};
+
+// Who waits for a decision. Called from the event loop, never from inside reserve().
+class Waiter {
+  public:
+    virtual void on_decision(const Decision& decision) noexcept = 0;
+
+  protected:
+    ~Waiter() = default;
+};
+
+class Ledger {
+  public:
+    virtual ~Ledger() = default;
+
+    // The decision at once, or nothing: then `waiter` hears exactly once, unless abandoned before.
+    // The claims are copied where needed; their counters must stay.
+    virtual std::optional<Decision> reserve(const llm::RequestId& id, std::span<const Claim> claims,
+                                            Waiter& waiter) noexcept = 0;
+
+    // The waiter is going away. If its hold is made after all, the ledger gives it back.
+    virtual void abandon(Waiter& waiter) noexcept = 0;
+
+    // Not waited for. `claims` as they were reserved.
+    virtual void settle(const llm::RequestId& id, std::span<const Claim> claims,
+                        const Actual& actual) noexcept = 0;
+};
+
+int64_t actual_amount(const Claim& claim, const Actual& actual) noexcept;
+
+}  // namespace ledger

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "llm/request_scan.hpp"
+
+namespace llm {
+
+// What the deployment needs changed in a request.
+struct EditPlan {
+    std::optional<std::string_view> model;  // the deployment's own name, unescaped
+    bool include_usage = false;             // ask the provider for usage in its stream
+    std::optional<int64_t> max_tokens;      // bind output: replace the client's bound, or insert one
+};
+
+// One splice: the bytes `at` of the body are replaced by `text` (empty span: an insertion).
+struct Splice {
+    Span at;
+    std::string text;
+};
+
+// The splices in ascending, non-overlapping order; empty when nothing has to change.
+std::vector<Splice> plan_splices(std::string_view body, const ScannedRequest& request,
+                                 const EditPlan& plan);
+
+size_t spliced_size(std::string_view body, const std::vector<Splice>& splices) noexcept;
+
+// Writes exactly spliced_size() bytes to `out`; bytes outside the splices are copied untouched.
+void splice_into(std::string_view body, const std::vector<Splice>& splices, char* out) noexcept;
+
+}  // namespace llm

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "llm/api_error.hpp"
+#include "llm/endpoint.hpp"
+
+namespace llm {
+
+// Half-open byte range of the request body.
+struct Span {
+    size_t begin = 0;
+    size_t end = 0;
+    size_t size() const noexcept { return end - begin; }
+};
+
+// A field of the top-level object that was present. The spans cover the raw bytes: `value` includes the
+// quotes or braces of its value.
+struct FieldSpan {
+    Span key;
+    Span value;
+};
+
+// What one pass over a request body found. Offsets refer to that body; no text is copied from it
+// except the short fields. All of it concerns the top-level object only: "model" nested in a tool's
+// schema is not the model.
+struct ScannedRequest {
+    std::string model;  // unescaped; never empty
+    Span model_value;
+
+    bool stream = false;
+
+    // The client's bound on output tokens, and where it stands (max_completion_tokens before max_tokens
+    // when both are there).
+    std::optional<int64_t> max_tokens;
+    Span max_tokens_value;
+
+    // Answers asked for: max(n, best_of) × prompts of a completions call. At least 1.
+    int64_t choices = 1;
+
+    std::string user;  // the request's end user ("user"), may be empty
+    std::vector<std::string> tags;  // metadata.tags: ["…"]
+
+    // stream_options as found: absent, or with or without include_usage.
+    std::optional<FieldSpan> stream_options;   // value may be an object or null
+    std::optional<Span> include_usage_value;   // inside it
+    bool include_usage = false;                // the client asked for usage in its stream
+
+    // What a tokenizer has to count: raw string contents between the quotes (escapes undecoded) of
+    // messages, prompt, input …; and whole raw values (tools, functions, response_format).
+    std::vector<Span> text;
+    std::vector<Span> structures;
+    int64_t token_ids = 0;  // numbers in token-id arrays (prompt, input)
+    int64_t messages = 0;
+    int64_t images = 0;     // image parts; their data is not in `text`
+    int64_t inputs = 1;     // prompts of a completions call, inputs of an embeddings call
+};
+
+using ScanResult = std::variant<ScannedRequest, ApiError>;
+
+// One pass with yajl, no DOM. Errors are 400s for the client: not JSON, not an object, no model, a wrong
+// type ("max_tokens":"100"), a number out of range, nested deeper than kMaxDepth, a top-level key that
+// stands twice (which of the two a provider would take is anybody's guess, so neither is taken).
+// Keys are compared unescaped ("mod\u0065l" is "model").
+ScanResult scan_request(std::string_view body, Endpoint endpoint);
+
+inline constexpr int kMaxDepth = 128;
+inline constexpr int64_t kMaxTokensField = 1'000'000'000;
+inline constexpr int64_t kMaxChoices = 128;  // of n and best_of, as OpenAI's own
+
+// No prompt has more tokens than this: a byte-level BPE never makes more tokens than bytes; every
+// message and image adds its documented framing at most.
+int64_t prompt_token_bound(const ScannedRequest& request) noexcept;
+
+}  // namespace llm
