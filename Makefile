@@ -36,7 +36,7 @@ build: $(MODULE)  ## build ngx_http_llm_module.so (CC=clang, NGINX_SRC=dir)
 	@echo "built $(MODULE)"
 
 $(MODULE): $(OBJS)/Makefile $(SOURCES)
-	cd $(NGINX_SRC) && $(MAKE) -j$(JOBS) -f $(OBJS)/Makefile modules
+	cd $(NGINX_SRC) && $(MAKE) -s -j$(JOBS) -f $(OBJS)/Makefile modules
 	@touch $@
 
 $(OBJS)/Makefile: config config.make $(wildcard src/*)

@@ -37,19 +37,35 @@ inline ngx_str_t copy(ngx_pool_t* pool, std::string_view s) noexcept {
     return {s.size(), p};
 }
 
+template <class T>
+void destroy_in_pool(void* object) noexcept {
+    static_cast<T*>(object)->~T();
+}
+
 // A C++ object in pool storage, destroyed with the pool. nullptr when out of memory; a throwing
 // constructor leaves no cleanup behind.
 template <class T, class... Args>
 T* make_in_pool(ngx_pool_t* pool, Args&&... args) {
-    static_assert(alignof(T) <= NGX_ALIGNMENT || alignof(T) <= 16);
+    static_assert(alignof(T) <= 16);
     ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(pool, sizeof(T));
     if (cleanup == nullptr) {
         return nullptr;
     }
-    cleanup->handler = nullptr;
     T* object = new (cleanup->data) T(std::forward<Args>(args)...);
-    cleanup->handler = [](void* data) { static_cast<T*>(data)->~T(); };
+    cleanup->handler = destroy_in_pool<T>;
     return object;
+}
+
+// The T that make_in_pool put into `pool`, or nullptr. It outlives the module contexts that nginx wipes
+// at internal redirects.
+template <class T>
+T* find_in_pool(ngx_pool_t* pool) noexcept {
+    for (ngx_pool_cleanup_t* c = pool->cleanup; c != nullptr; c = c->next) {
+        if (c->handler == destroy_in_pool<T>) {
+            return static_cast<T*>(c->data);
+        }
+    }
+    return nullptr;
 }
 
 // ngx_delete_posted_event is a macro of several statements, unsafe under a bare `if`.

@@ -10,12 +10,15 @@
 //   admit  ⇔  for every claim: value + amount ≤ limit      (parallel: held + 1 ≤ limit)
 //
 // Both ledgers keep these rules, with the same arithmetic (window.hpp):
-//  - Fixed and calendar windows roll at admission, by the clock. A hold belongs to the window it was
+//  - Fixed and calendar windows roll at admission, by the clock. A hold belongs to the window it
+//  was
 //    made in: settled later, it changes nothing in a newer window.
 //  - Sliding windows (rates) count in kSlices slices; everything in a slice that still overlaps the
 //    window counts, so that no window of that length ever holds more than the limit.
-//  - settle replaces the held amount by the actual one in the window of the hold, whatever the limit
-//    says (a charge may exceed it; debt is kept). Exactly once: a second settle of an id does nothing.
+//  - settle replaces the held amount by the actual one in the window of the hold, whatever the
+//  limit
+//    says (a charge may exceed it; debt is kept). Exactly once: a second settle of an id does
+//    nothing.
 //  - A hold that lapses (deadline, dead owner) is charged as held; parallel slots are given back.
 //  - The limit is an argument of the claim, never stored: changing it resets nothing.
 
@@ -48,8 +51,9 @@ struct Window {
     bool operator==(const Window&) const = default;
 };
 
-// Names a counter. `name` is readable and is the key's tail in Redis; `hash` (first half of its SHA-256)
-// is the key in shared memory. Made once, when the configuration or a key record is loaded.
+// Names a counter. `name` is readable and is the key's tail in Redis; `hash` (first half of its
+// SHA-256) is the key in shared memory. Made once, when the configuration or a key record is
+// loaded.
 struct CounterId {
     std::string name;  // e.g. "team:research:usd:30d"; no secret in it
     std::array<uint64_t, 2> hash{};
@@ -68,9 +72,11 @@ struct Claim {
 inline constexpr size_t kMaxClaims = 24;  // per request; the configuration is checked against it
 
 struct CounterState {
-    int64_t used = 0;         // settled + held; after an admission it includes the claim
-    int64_t reset_ms = 0;     // until the window ends; sliding: until the value has fallen to zero
-    int64_t retry_ms = 0;     // denied claim: until the amount could fit if nothing else came; -1: never
+    int64_t used = 0;      // settled + held; after an admission it includes the claim
+    int64_t reset_ms = 0;  // until the window ends; sliding: until the value has fallen to zero
+    int64_t retry_ms =
+        0;  // denied claim: until the amount could fit if nothing else came; -1: never;
+            // parallel: 0, a running request has to end. 0 for a claim that fits
 };
 
 enum class Outcome : uint8_t {
@@ -81,12 +87,13 @@ enum class Outcome : uint8_t {
 
 struct Decision {
     Outcome outcome = Outcome::unavailable;
-    bool held = false;       // a hold exists and wants settle() (not so for on_failure=allow)
-    size_t denied_claim = 0; // index, if denied: the first claim that did not fit
+    bool held = false;        // a hold exists and wants settle() (not so for on_failure=allow)
+    size_t denied_claim = 0;  // index, if denied: the first claim that did not fit
     std::array<CounterState, kMaxClaims> states{};  // per claim, if admitted or denied
 };
 
-// What really was used. Counters take the amount of their unit; requests stay 1, parallel returns to 0.
+// What really was used. Counters take the amount of their unit; requests stay 1, parallel returns
+// to 0.
 struct Actual {
     int64_t nano_usd = 0;
     int64_t tokens = 0;
@@ -119,6 +126,8 @@ class Ledger {
                         const Actual& actual) noexcept = 0;
 };
 
+// What settle puts in the place of `held`; never negative.
+int64_t actual_amount(Unit unit, int64_t held, const Actual& actual) noexcept;
 int64_t actual_amount(const Claim& claim, const Actual& actual) noexcept;
 
 }  // namespace ledger

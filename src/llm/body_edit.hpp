@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -13,8 +14,10 @@ namespace llm {
 // What the deployment needs changed in a request.
 struct EditPlan {
     std::optional<std::string_view> model;  // the deployment's own name, unescaped
-    bool include_usage = false;             // ask the provider for usage in its stream
-    std::optional<int64_t> max_tokens;      // bind output: replace the client's bound, or insert one
+    bool include_usage = false;             // ask the provider for usage, if the answer is a stream
+    // Bind the output to so many tokens: every bound of the client is replaced. Without one,
+    // "max_tokens" is inserted (or put in the place of a null).
+    std::optional<int64_t> max_tokens;
 };
 
 // One splice: the bytes `at` of the body are replaced by `text` (empty span: an insertion).
@@ -23,7 +26,8 @@ struct Splice {
     std::string text;
 };
 
-// The splices in ascending, non-overlapping order; empty when nothing has to change.
+// The splices in ascending, non-overlapping order; empty when nothing has to change. `request` is
+// what scan_request() found in this very body.
 std::vector<Splice> plan_splices(std::string_view body, const ScannedRequest& request,
                                  const EditPlan& plan);
 

@@ -1,0 +1,85 @@
+#include "llm/catalog.hpp"
+
+#include <algorithm>
+#include <limits>
+
+namespace llm {
+
+Provider* Catalog::add_provider(Provider provider) {
+    const std::string name = provider.name;
+    const auto [it, is_new] =
+        providers_.emplace(name, std::make_unique<Provider>(std::move(provider)));
+    return is_new ? it->second.get() : nullptr;
+}
+
+const Provider* Catalog::provider(std::string_view name) const noexcept {
+    const auto it = providers_.find(name);
+    return it == providers_.end() ? nullptr : it->second.get();
+}
+
+LogicalModel& Catalog::model(std::string_view name) {
+    const auto it = models_.find(name);
+    if (it != models_.end()) {
+        return it->second;
+    }
+    LogicalModel& model = models_[std::string(name)];
+    model.name = name;
+    return model;
+}
+
+bool Catalog::add_alias(std::string_view alias, std::string_view target) {
+    return aliases_.emplace(alias, target).second;
+}
+
+const LogicalModel* Catalog::resolve(std::string_view requested) const noexcept {
+    const auto alias = aliases_.find(requested);
+    const auto it = models_.find(alias == aliases_.end() ? requested : alias->second);
+    return it == models_.end() ? nullptr : &it->second;
+}
+
+namespace {
+
+int64_t saturating_product(int64_t a, int64_t b) noexcept {
+    int64_t product = 0;
+    return __builtin_mul_overflow(a, b, &product) ? std::numeric_limits<int64_t>::max() : product;
+}
+
+// The most that one choice can produce at this deployment.
+int64_t output_bound(const Deployment& deployment, std::optional<int64_t> asked) noexcept {
+    const int64_t most = deployment.price.max_output_tokens;
+    if (!asked) {
+        return most > 0 ? most : kDefaultMaxOutput;
+    }
+    return most > 0 ? std::min(*asked, most) : *asked;
+}
+
+}  // namespace
+
+HoldBound hold_bound(const std::vector<const Deployment*>& order, Endpoint endpoint,
+                     int64_t prompt_tokens, std::optional<int64_t> asked,
+                     int64_t choices) noexcept {
+    HoldBound bound;
+    for (const Deployment* deployment : order) {
+        int64_t output = 0;
+        if (endpoint != Endpoint::embeddings) {
+            output = saturating_product(output_bound(*deployment, asked), choices);
+        }
+        bound.completion_tokens = std::max(bound.completion_tokens, output);
+        bound.cost = std::max(bound.cost, deployment->price.upper_bound(prompt_tokens, output));
+    }
+    return bound;
+}
+
+std::optional<int64_t> max_tokens_to_send(const Deployment& deployment, Endpoint endpoint,
+                                          std::optional<int64_t> asked) noexcept {
+    if (endpoint == Endpoint::embeddings) {
+        return std::nullopt;
+    }
+    const int64_t bound = output_bound(deployment, asked);
+    if (asked) {
+        return bound < *asked ? std::optional(bound) : std::nullopt;
+    }
+    return deployment.price.max_output_tokens > 0 ? std::nullopt : std::optional(bound);
+}
+
+}  // namespace llm

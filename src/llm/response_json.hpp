@@ -1,0 +1,128 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+struct yajl_handle_t;
+
+namespace llm {
+
+struct ResponseFacts;
+
+// What a JSON value of a response is to us, told by where it stands. Containers come before
+// scalars, and token counts last.
+enum class ResponseNode : uint8_t {
+    ignored,
+    root,
+    error,
+    choices,
+    choice,
+    message,
+    tool_calls,
+    tool_call,
+    function,
+    usage,
+    prompt_details,
+    completion_details,
+    model,
+    output,  // a string that the model wrote
+    prompt_tokens,
+    completion_tokens,
+    total_tokens,
+    cached_tokens,
+    cache_hit_tokens,
+    cache_write_tokens,
+    reasoning_tokens,
+    audio_prompt_tokens,
+    audio_completion_tokens,
+    end
+};
+
+// Reads JSON documents of OpenAI's dialect (one response, or the chunks of a stream one after the
+// other) and adds what they say to `facts`, which the caller keeps alive. A document may be cut
+// anywhere. Memory is bounded, whatever comes: of a long string only the beginning is parsed, the
+// rest is counted.
+class ResponseJson {
+  public:
+    explicit ResponseJson(ResponseFacts& facts) noexcept : facts_(facts) {}
+    ~ResponseJson();
+    ResponseJson(const ResponseJson&) = delete;
+    ResponseJson& operator=(const ResponseJson&) = delete;
+
+    void feed(std::string_view bytes) noexcept;
+
+    // Ends the document: whether it was one whole JSON object; if not, facts.malformed is set. The
+    // next feed starts another document.
+    bool finish() noexcept;
+
+    // After finish() returned true: that document carries usage and nothing else for the client.
+    bool is_usage_only() const noexcept {
+        return shape_.usage && shape_.no_choices && !shape_.error;
+    }
+
+  private:
+    friend struct ResponseJsonCallbacks;
+    using Node = ResponseNode;
+
+    // Top-level members of one document.
+    struct Shape {
+        bool usage = false;       // "usage" is an object
+        bool no_choices = false;  // "choices" is an empty array
+        bool error = false;       // "error" is an object
+    };
+
+    static constexpr size_t kMaxDepth = 128;
+    // So much of a string is parsed: more than any key or model name that matters has.
+    static constexpr size_t kParsedString = 1024;
+    // No number is so long.
+    static constexpr size_t kMaxStalled = 16 * 1024;
+    static constexpr size_t kFirstCount = static_cast<size_t>(Node::prompt_tokens);
+    static constexpr size_t kCounts = static_cast<size_t>(Node::end) - kFirstCount;
+
+    size_t feed_parsed(std::string_view bytes) noexcept;
+    size_t feed_skipped(std::string_view bytes) noexcept;
+    size_t scan_structure(std::string_view bytes, size_t at) noexcept;
+    size_t scan_string(std::string_view bytes, size_t at) noexcept;
+    size_t decoded_size(char c) noexcept;
+    void parse(std::string_view bytes) noexcept;
+
+    bool on_open(bool map) noexcept;
+    bool on_close() noexcept;
+    bool on_key(std::string_view key) noexcept;
+    bool on_string(std::string_view text) noexcept;
+    bool on_number(std::string_view text) noexcept;
+    bool on_literal(bool null) noexcept;
+
+    Node arrive() noexcept;
+    bool push(Node node) noexcept;
+    void enter(Node node) noexcept;
+    void add_output(size_t bytes) noexcept;
+    void set_count(Node node, std::string_view text) noexcept;
+    int64_t count_or_zero(Node node) const noexcept;
+    void close_usage() noexcept;
+
+    ResponseFacts& facts_;
+    yajl_handle_t* parser_ = nullptr;  // owned; made when first needed and after a failed document
+    bool failed_ = false;
+
+    std::array<Node, kMaxDepth> open_;  // the containers around the next value
+    size_t depth_ = 0;
+    Node member_ = Node::ignored;  // what the last key makes of its value
+    bool has_root_ = false;        // the document's value has begun
+    Shape shape_;
+
+    // The usage object in progress; -1: no such count in it.
+    std::array<int64_t, kCounts> counts_;
+    bool bad_count_ = false;
+
+    size_t stalled_ = 0;  // bytes that the parser holds without having told anything
+    bool in_string_ = false;
+    bool skipping_ = false;     // in the part of a string that is only counted
+    int escape_ = 0;            // bytes to come of an escape: 5 its letter, 4 to 1 hex digits
+    size_t string_bytes_ = 0;   // of the string so far, as written
+    size_t skipped_bytes_ = 0;  // decoded size of its skipped part
+};
+
+}  // namespace llm

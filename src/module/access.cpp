@@ -1,0 +1,247 @@
+#include "llm/body_edit.hpp"
+#include "module/authenticate.hpp"
+#include "module/body.hpp"
+#include "module/call.hpp"
+#include "module/models_list.hpp"
+#include "module/refusal.hpp"
+#include "module/worker.hpp"
+
+namespace module {
+
+namespace {
+
+constexpr ngx_int_t kError = NGX_HTTP_INTERNAL_SERVER_ERROR;
+
+void run_phases_again(ngx_http_request_t* r) noexcept {
+    Call* call = Call::find(r);
+    if (call == nullptr || call->stage != Call::Stage::reading_body) {
+        return;  // the body was there at once: the access handler goes on itself
+    }
+    call->stage = Call::Stage::body_read;
+    r->write_event_handler = ngx_http_core_run_phases;
+    ngx_http_core_run_phases(r);
+}
+
+ngx_int_t read_body(Call& call) {
+    ngx_http_request_t* r = call.r;
+    r->request_body_in_single_buf = 1;
+    r->preserve_body = 1;  // a further attempt sends it again
+    const ngx_int_t rc = ngx_http_read_client_request_body(r, run_phases_again);
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        return rc;
+    }
+    if (rc == NGX_AGAIN) {
+        // The body reader owns the request now and may end it without asking us.
+        call.stage = Call::Stage::reading_body;
+        ngx_http_finalize_request(r, NGX_DONE);
+        return NGX_DONE;
+    }
+    r->main->count--;
+    call.stage = Call::Stage::body_read;
+    return NGX_OK;
+}
+
+// Everything that the request asks of its counters: the most it can use.
+void make_claims(Call& call) {
+    const auto amount_of = [&call](ledger::Unit unit) -> int64_t {
+        switch (unit) {
+            case ledger::Unit::nano_usd:
+                return call.held_tokens.cost;
+            case ledger::Unit::tokens:
+                return call.held_tokens.prompt + call.held_tokens.completion;
+            default:
+                return 1;
+        }
+    };
+    for (const ledger::ClaimTemplate& wanted : call.caller->claims) {
+        call.claims[call.n_claims++] = {&wanted.counter, wanted.unit, wanted.window, wanted.limit,
+                                        amount_of(wanted.unit)};
+    }
+}
+
+void route_and_bound(Call& call) {
+    call.order = llm::route(*call.model, Worker::current().random());
+    const int64_t prompt = llm::prompt_token_bound(call.scanned);
+    const llm::HoldBound bound = llm::hold_bound(call.order, call.endpoint, prompt,
+                                                 call.scanned.max_tokens, call.scanned.choices);
+    call.held_tokens = {prompt, bound.completion_tokens, bound.cost};
+}
+
+std::optional<llm::ApiError> understand(Call& call) {
+    llm::ScanResult scan = llm::scan_request(call.body, call.endpoint);
+    if (auto* error = std::get_if<llm::ApiError>(&scan)) {
+        return std::move(*error);
+    }
+    call.scanned = std::move(std::get<llm::ScannedRequest>(scan));
+    const llm::LogicalModel* model = call.gateway.catalog.resolve(call.scanned.model);
+    if (model == nullptr) {
+        return llm::model_not_found(call.scanned.model);
+    }
+    if (!call.caller->may_use(call.scanned.model, model->name)) {
+        return llm::model_not_allowed(call.scanned.model);
+    }
+    call.model = model;
+    return std::nullopt;
+}
+
+ngx_int_t reserve(Call& call) {
+    Worker& worker = Worker::current();
+    call.stage = Call::Stage::reserving;
+    const auto decision = worker.ledger().reserve(call.id, call.asked_claims(), call);
+    if (!decision) {
+        call.r->read_event_handler = ngx_http_test_reading;  // so that a client that leaves is noticed
+        return NGX_AGAIN;
+    }
+    call.decision = *decision;
+    call.hold_open = decision->outcome == ledger::Outcome::admitted;
+    call.stage = Call::Stage::decided;
+    return NGX_OK;
+}
+
+// A location's configuration without its error pages, so that an error of the provider passes through.
+void** without_error_pages(ngx_http_request_t* r, LocConf& conf) {
+    if (conf.final_loc_conf != nullptr) {
+        return conf.final_loc_conf;
+    }
+    ngx_pool_t* pool = ngx_cycle->pool;
+    const size_t size = ngx_http_max_module * sizeof(void*);
+    auto** copy = static_cast<void**>(ngx_palloc(pool, size));
+    auto* core = static_cast<ngx_http_core_loc_conf_t*>(
+        ngx_palloc(pool, sizeof(ngx_http_core_loc_conf_t)));
+    if (copy == nullptr || core == nullptr) {
+        throw std::bad_alloc();
+    }
+    std::memcpy(copy, r->loc_conf, size);
+    *core = *static_cast<ngx_http_core_loc_conf_t*>(
+        ngx_http_get_module_loc_conf(r, ngx_http_core_module));
+    core->error_pages = nullptr;
+    copy[ngx_http_core_module.ctx_index] = core;
+    conf.final_loc_conf = copy;
+    return copy;
+}
+
+// Takes the next deployment: its body, and its place in the variables that proxy_pass reads.
+ngx_int_t forward(Call& call) {
+    ngx_http_request_t* r = call.r;
+    const llm::Deployment& next = *call.order[call.attempts++];
+    llm::EditPlan plan;
+    plan.model = next.model;
+    plan.include_usage = call.scanned.stream && call.endpoint != llm::Endpoint::embeddings;
+    plan.max_tokens = llm::max_tokens_to_send(next, call.endpoint, call.scanned.max_tokens);
+    if (!replace_body(r, call.body, llm::plan_splices(call.body, call.scanned, plan))) {
+        return kError;
+    }
+    if (!call.has_next_deployment()) {
+        auto* conf = static_cast<LocConf*>(ngx_http_get_module_loc_conf(r, ngx_http_llm_module));
+        r->loc_conf = without_error_pages(r, *conf);
+    }
+    call.provider_status = 0;
+    call.stage = Call::Stage::forwarded;
+    return NGX_DECLINED;
+}
+
+// Back through error_page: the last attempt failed before its answer began.
+ngx_int_t forward_again(Call& call) {
+    if (call.r->upstream != nullptr && call.r->upstream->headers_in.status_n < 300 &&
+        call.r->upstream->request_sent) {
+        call.unanswered_attempt = true;
+    }
+    if (!call.has_next_deployment()) {
+        return answer_error(call, llm::from_status(NGX_HTTP_BAD_GATEWAY));
+    }
+    return forward(call);
+}
+
+ngx_int_t start(Call& call) {
+    if (auto error = authenticate(call)) {
+        return answer_error(call, *error);
+    }
+    const bool lists_models = call.endpoint == llm::Endpoint::models &&
+                              (call.r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD));
+    if (lists_models) {
+        return answer_json(call, NGX_HTTP_OK, list_models(call.gateway, *call.caller));
+    }
+    if (call.endpoint == llm::Endpoint::unknown || call.endpoint == llm::Endpoint::models ||
+        call.r->method != NGX_HTTP_POST) {
+        return answer_error(
+            call, llm::unknown_route(io::view(call.r->method_name), io::view(call.r->uri)));
+    }
+    if (!Worker::current().can_record()) {
+        return answer_error(call, llm::from_status(NGX_HTTP_SERVICE_UNAVAILABLE));
+    }
+    return NGX_OK;
+}
+
+ngx_int_t ask_ledger(Call& call) {
+    const auto body = whole_body(call.r);
+    if (!body) {
+        return kError;
+    }
+    call.body = *body;
+    if (auto error = understand(call)) {
+        return answer_error(call, *error);
+    }
+    route_and_bound(call);
+    make_claims(call);
+    return reserve(call);
+}
+
+ngx_int_t act_on_decision(Call& call) {
+    call.r->read_event_handler = ngx_http_block_reading;
+    if (call.decision.outcome != ledger::Outcome::admitted) {
+        return answer_error(call, refuse(call));
+    }
+    return forward(call);
+}
+
+// Goes on from where the call stands until it has to wait, is answered or is ready for proxy_pass.
+ngx_int_t advance(Call& call) {
+    using Stage = Call::Stage;
+    if (call.stage == Stage::started) {
+        if (const ngx_int_t rc = start(call); rc != NGX_OK) {
+            return rc;
+        }
+        if (const ngx_int_t rc = read_body(call); rc != NGX_OK) {
+            return rc;
+        }
+    }
+    if (call.stage == Stage::body_read) {
+        if (const ngx_int_t rc = ask_ledger(call); rc != NGX_OK) {
+            return rc;
+        }
+    }
+    switch (call.stage) {
+        case Stage::decided:
+            return act_on_decision(call);
+        case Stage::forwarded:
+            return forward_again(call);
+        case Stage::answered:
+            return NGX_DONE;
+        default:
+            return NGX_AGAIN;  // a stray event: what is waited for has not come yet
+    }
+}
+
+}  // namespace
+
+ngx_int_t access_handler(ngx_http_request_t* r) noexcept {
+    const auto* conf =
+        static_cast<LocConf*>(ngx_http_get_module_loc_conf(r, ngx_http_llm_module));
+    if (!conf->enabled || r != r->main) {
+        return NGX_DECLINED;
+    }
+    try {
+        Call* call = Call::find(r);
+        if (call == nullptr) {
+            const auto* main = static_cast<MainConf*>(
+                ngx_http_get_module_main_conf(r, ngx_http_llm_module));
+            call = io::make_in_pool<Call>(r->pool, r, *main->gateway);
+        }
+        return call == nullptr ? kError : advance(*call);
+    } catch (const std::exception& error) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "llm: %s", error.what());
+        return kError;
+    }
+}
+
+}  // namespace module

@@ -1,0 +1,68 @@
+#include "module/call.hpp"
+
+#include <openssl/rand.h>
+
+#include "module/worker.hpp"
+
+namespace module {
+
+namespace {
+
+llm::RequestId new_request_id(int64_t now_ms) {
+    std::array<uint8_t, 10> random;
+    if (RAND_bytes(random.data(), random.size()) != 1) {
+        throw std::runtime_error("no random bytes");
+    }
+    return llm::make_request_id(now_ms, random);
+}
+
+}  // namespace
+
+Call::Call(ngx_http_request_t* request, const Gateway& gateway)
+    : r(request),
+      gateway(gateway),
+      id(new_request_id(io::wall_ms())),
+      started_ms(static_cast<int64_t>(request->start_sec) * 1000 +
+                 static_cast<int64_t>(request->start_msec)),
+      dialect(llm::client_dialect(io::view(request->uri))),
+      endpoint(llm::endpoint_of(io::view(request->uri))) {}
+
+Call::~Call() {
+    if (stage == Stage::reserving) {
+        Worker::current().ledger().abandon(*this);
+    }
+}
+
+void Call::on_decision(const ledger::Decision& made) noexcept {
+    decision = made;
+    hold_open = made.outcome == ledger::Outcome::admitted;
+    stage = Stage::decided;
+    // Back into the phases by way of the connection's own handler, never from inside the ledger.
+    ngx_post_event(r->connection->write, &ngx_posted_events);
+}
+
+llm::ResponseFacts Call::facts() const noexcept {
+    if (const auto* json = std::get_if<llm::JsonTap>(&tap)) {
+        return json->facts();
+    }
+    if (const auto* sse = std::get_if<llm::SseTap>(&tap)) {
+        return sse->facts();
+    }
+    return {};
+}
+
+llm::Charge Call::charge_so_far() const noexcept {
+    const llm::Deployment* used = deployment();
+    if (used == nullptr) {
+        return {};
+    }
+    llm::Ending ending;
+    ending.unanswered = unanswered_attempt;
+    ending.provider_status = provider_status;
+    ending.parsed = parsed;
+    ending.stream = std::holds_alternative<llm::SseTap>(tap);
+    ending.facts = facts();
+    return llm::charge(ending, held_tokens, used->price);
+}
+
+}  // namespace module

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "io/ngx.hpp"
+#include "ledger/ledger.hpp"
+#include "llm/api_error.hpp"
+#include "llm/catalog.hpp"
+#include "llm/charge.hpp"
+#include "llm/request_id.hpp"
+#include "llm/request_scan.hpp"
+#include "llm/response_tap.hpp"
+#include "module/conf.hpp"
+
+namespace module {
+
+// One LLM call: what is known of a request from its first byte to its spend row. Lives in a cleanup of
+// the request's pool, so that it outlasts the module contexts that internal redirects wipe.
+class Call final : public ledger::Waiter {
+  public:
+    enum class Stage : uint8_t {
+        started,       // nothing done yet
+        reading_body,  // nginx reads the body and will run the phases again
+        body_read,
+        reserving,     // the ledger will decide and run the phases again
+        decided,
+        forwarded,     // handed to proxy_pass; seen again only through error_page → @llm_next
+        answered,      // we answered ourselves
+    };
+
+    Call(ngx_http_request_t* request, const Gateway& gateway);
+    ~Call();
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+
+    static Call* find(ngx_http_request_t* r) noexcept {
+        return r->main->pool->cleanup == nullptr ? nullptr : io::find_in_pool<Call>(r->main->pool);
+    }
+
+    void on_decision(const ledger::Decision& decision) noexcept override;
+
+    // The deployment that is being tried or answered last; nullptr before routing.
+    const llm::Deployment* deployment() const noexcept {
+        return attempts == 0 ? nullptr : order[attempts - 1];
+    }
+    bool has_next_deployment() const noexcept { return attempts < order.size(); }
+    std::span<const ledger::Claim> asked_claims() const noexcept { return {claims.data(), n_claims}; }
+
+    // The provider's answer was read to its end.
+    bool is_complete() const noexcept { return facts().complete; }
+    // What the call has come to so far, if it ended now.
+    llm::Charge charge_so_far() const noexcept;
+
+    ngx_http_request_t* r;
+    const Gateway& gateway;
+    Stage stage = Stage::started;
+    llm::RequestId id;
+    int64_t started_ms;
+    llm::Dialect dialect;
+    llm::Endpoint endpoint;
+
+    const Caller* caller = nullptr;  // once authenticated
+
+    std::string_view body;  // as the client sent it; in the request's pool
+    llm::ScannedRequest scanned;
+    const llm::LogicalModel* model = nullptr;
+    std::vector<const llm::Deployment*> order;
+    size_t attempts = 0;
+
+    llm::HeldTokens held_tokens;
+    std::array<ledger::Claim, ledger::kMaxClaims> claims;
+    size_t n_claims = 0;
+    ledger::Decision decision;
+    bool hold_open = false;  // to be settled exactly once
+
+    // How it was answered.
+    std::string error_kind;  // the code of the error; empty: none
+    int64_t retry_after_s = 0;    // 0: no Retry-After
+    bool no_retry = false;        // x-should-retry: false
+    bool unanswered_attempt = false;
+    int provider_status = 0;
+    bool parsed = false;
+    int64_t first_output_ms = -1;
+    std::variant<std::monostate, llm::JsonTap, llm::SseTap> tap;
+
+  private:
+    llm::ResponseFacts facts() const noexcept;
+};
+
+// The phases of a call (see design: "The way of a request").
+ngx_int_t access_handler(ngx_http_request_t* r) noexcept;
+ngx_int_t log_handler(ngx_http_request_t* r) noexcept;
+
+// Answers the client with an error, in its dialect, and ends the request. Returns what an access handler
+// has to return then.
+ngx_int_t answer_error(Call& call, const llm::ApiError& error);
+// Answers with a JSON document.
+ngx_int_t answer_json(Call& call, ngx_uint_t status, std::string_view body);
+
+}  // namespace module

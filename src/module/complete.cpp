@@ -1,0 +1,152 @@
+#include "module/conf.hpp"
+#include "module/draft.hpp"
+#include "ledger/window.hpp"
+#include "module/zone.hpp"
+
+namespace module {
+
+namespace {
+
+// A budget without a duration never resets: its window outlives everyone.
+constexpr int64_t kForeverMs = int64_t{36500} * 24 * 3600 * 1000;
+constexpr int64_t kMinuteMs = 60 * 1000;
+
+// An error at a directive further up than where the parser stands now.
+ConfError error_at(const Place& place, const std::string& what) {
+    return ConfError(what + " in " + place.file + ":" + std::to_string(place.line));
+}
+
+llm::ModelPrice price_for(const Gateway& gateway, const DraftRoute& route) {
+    for (const std::string& name : {route.model, route.logical_model}) {
+        if (const llm::ModelPrice* price = gateway.prices->find(name)) {
+            return *price;
+        }
+    }
+    if (gateway.unknown_price) {
+        return *gateway.unknown_price;
+    }
+    throw error_at(route.place, "no price for model \"" + route.model +
+                                    "\": add it to the file of llm_prices, or give llm_prices "
+                                    "unknown=free or unknown=IN/OUT");
+}
+
+void complete_routes(Gateway& gateway, const Draft& draft) {
+    for (const DraftRoute& route : draft.routes) {
+        const llm::Provider* provider = gateway.catalog.provider(route.provider);
+        if (provider == nullptr) {
+            throw error_at(route.place, "unknown provider \"" + route.provider + "\"");
+        }
+        auto deployment = std::make_unique<llm::Deployment>();
+        deployment->provider = provider;
+        deployment->model = route.model;
+        deployment->name = provider->name + "/" + route.model;
+        deployment->weight = route.weight;
+        deployment->backup = route.backup;
+        deployment->price = price_for(gateway, route);
+        gateway.catalog.model(route.logical_model).deployments.push_back(std::move(deployment));
+    }
+    for (const DraftAlias& alias : draft.aliases) {
+        if (gateway.catalog.models().count(alias.alias) != 0) {
+            throw error_at(alias.place, "alias \"" + alias.alias + "\" is a model of its own");
+        }
+        if (gateway.catalog.resolve(alias.alias) == nullptr) {
+            throw error_at(alias.place, "alias \"" + alias.alias + "\" stands for an unknown model");
+        }
+    }
+}
+
+// The limits that a record carries, as rules that match its owner only.
+void add_record_rules(std::vector<ledger::LimitRule>& rules, ledger::Scope scope,
+                      const std::string& owner, const keys::Limits& limits) {
+    const auto add = [&](ledger::Unit unit, ledger::Window window, int64_t limit) {
+        rules.push_back({scope, owner, unit, window, limit});
+    };
+    if (limits.max_budget) {
+        ledger::Window window{ledger::WindowKind::fixed, kForeverMs};
+        if (!limits.budget_duration.empty()) {
+            const auto parsed = ledger::parse_window(limits.budget_duration);
+            if (!parsed) {
+                throw ConfError("invalid budget_duration \"" + limits.budget_duration +
+                                "\" in the record of \"" + owner + "\" in llm_keys");
+            }
+            window = *parsed;
+        }
+        add(ledger::Unit::nano_usd, window, *limits.max_budget);
+    }
+    const ledger::Window minute{ledger::WindowKind::sliding, kMinuteMs};
+    if (limits.rpm_limit) {
+        add(ledger::Unit::requests, minute, *limits.rpm_limit);
+    }
+    if (limits.tpm_limit) {
+        add(ledger::Unit::tokens, minute, *limits.tpm_limit);
+    }
+    if (limits.max_parallel_requests) {
+        add(ledger::Unit::parallel, {}, *limits.max_parallel_requests);
+    }
+}
+
+Caller make_caller(const Gateway& gateway, const keys::VirtualKey& key) {
+    const llm::Identity& identity = key.identity;
+    Caller caller;
+    caller.key = &key;
+    std::vector<ledger::LimitRule> rules = gateway.rules;
+
+    const auto add_record = [&](ledger::Scope scope, const std::string& owner,
+                                const keys::Limits& limits) {
+        caller.restrictions.push_back(&limits);
+        add_record_rules(rules, scope, owner, limits);
+    };
+    add_record(ledger::Scope::key, identity.key_hash, key.limits);
+    if (const keys::Group* team = gateway.keys->team(identity.team)) {
+        add_record(ledger::Scope::team, team->id, team->limits);
+    }
+    if (const keys::Group* user = gateway.keys->user(identity.user)) {
+        add_record(ledger::Scope::user, user->id, user->limits);
+    }
+    if (const keys::Group* org = gateway.keys->org(identity.org)) {
+        add_record(ledger::Scope::org, org->id, org->limits);
+    }
+
+    caller.claims = ledger::claims_for(identity, rules);
+    if (caller.claims.size() > ledger::kMaxClaims) {
+        throw ConfError("more than " + std::to_string(ledger::kMaxClaims) +
+                        " limits apply to key \"" + identity.key_alias + "\"");
+    }
+    return caller;
+}
+
+void require(bool given, const char* directive) {
+    if (!given) {
+        throw ConfError(std::string("\"llm on\" needs \"") + directive + "\"");
+    }
+}
+
+}  // namespace
+
+ngx_int_t complete(ngx_conf_t* cf) noexcept {
+    const auto* conf = static_cast<MainConf*>(
+        ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
+    Gateway& gateway = *conf->gateway;
+    if (!conf->enabled) {
+        return NGX_OK;
+    }
+    try {
+        require(gateway.keys.has_value(), "llm_keys");
+        require(gateway.prices.has_value(), "llm_prices");
+        require(gateway.spool.has_value(), "llm_spool");
+        require(!conf->draft->routes.empty(), "llm_model_route");
+        if (gateway.zone == nullptr) {
+            gateway.zone = add_zone(cf, kDefaultZone);
+        }
+        complete_routes(gateway, *conf->draft);
+        for (const auto& [hash, key] : gateway.keys->keys()) {
+            gateway.callers.emplace(hash, make_caller(gateway, key));
+        }
+        return NGX_OK;
+    } catch (const std::exception& error) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "%s", error.what());
+        return NGX_ERROR;
+    }
+}
+
+}  // namespace module

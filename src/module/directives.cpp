@@ -1,0 +1,312 @@
+#include <algorithm>
+
+#include "io/postgres_client.hpp"
+#include "ledger/redis_url.hpp"
+#include "module/conf.hpp"
+#include "module/draft.hpp"
+#include "module/upstream_group.hpp"
+#include "module/zone.hpp"
+
+namespace module {
+
+namespace {
+
+constexpr uint64_t kMinSpool = 16 * 1024 * 1024;
+
+Gateway& gateway_of(void* conf) {
+    return *static_cast<MainConf*>(conf)->gateway;
+}
+
+Draft& draft_of(void* conf) {
+    return *static_cast<MainConf*>(conf)->draft;
+}
+
+void refuse_duplicate(bool is_set) {
+    if (is_set) {
+        throw ConfError("is duplicate");
+    }
+}
+
+bool is_name(std::string_view name) {
+    return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+               c == '.' || c == '_' || c == '-';
+    });
+}
+
+void zone(ngx_conf_t* cf, void* conf) {
+    Arguments args(cf);
+    args.done(1);
+    Gateway& gateway = gateway_of(conf);
+    refuse_duplicate(gateway.zone != nullptr);
+    const size_t size = parse_size("llm_zone", args.positional(0));
+    if (size < kMinZone) {
+        throw ConfError("\"llm_zone\" must be at least 1m");
+    }
+    gateway.zone = add_zone(cf, size);
+}
+
+void keys_source(ngx_conf_t* cf, void* conf) {
+    Arguments args(cf);
+    args.done(1);
+    Gateway& gateway = gateway_of(conf);
+    refuse_duplicate(gateway.keys.has_value());
+    const std::string_view source = args.positional(0);
+    if (source.substr(0, 5) != "file:" || source.size() == 5) {
+        throw ConfError("invalid key store \"" + std::string(source) + "\", expected file:PATH");
+    }
+    const std::string_view path = source.substr(5);
+    llm::Result<keys::KeyFile> file = keys::KeyFile::parse(read_conf_file(cf, path));
+    if (!file) {
+        throw ConfError("\"" + std::string(path) + "\": " + file.error());
+    }
+    gateway.keys = std::move(*file);
+}
+
+ledger::OnFailure parse_on_failure(std::string_view value) {
+    if (value.empty() || value == "local") {
+        return ledger::OnFailure::local;
+    }
+    if (value == "deny") {
+        return ledger::OnFailure::deny;
+    }
+    if (value == "allow") {
+        return ledger::OnFailure::allow;
+    }
+    throw ConfError("invalid value \"" + std::string(value) + "\" of \"on_failure\"");
+}
+
+void redis(ngx_conf_t* cf, void* conf) {
+    Arguments args(cf);
+    const std::string_view timeout = args.take("timeout");
+    const std::string_view on_failure = args.take("on_failure");
+    args.done(1);
+    Gateway& gateway = gateway_of(conf);
+    refuse_duplicate(gateway.redis.has_value());
+
+    RedisSettings settings;
+    auto client = ledger::parse_redis_url(args.positional(0));
+    if (!client) {
+        throw ConfError(client.error());
+    }
+    settings.client = *client;
+    if (!timeout.empty()) {
+        settings.client.timeout_ms = parse_msec("timeout", timeout);
+    }
+    settings.on_failure = parse_on_failure(on_failure);
+    gateway.redis = std::move(settings);
+}
+
+void postgres(ngx_conf_t* cf, void* conf) {
+    Arguments args(cf);
+    const std::string_view batch = args.take("batch");
+    const std::string_view flush = args.take("flush");
+    args.done(1);
+    Gateway& gateway = gateway_of(conf);
+    refuse_duplicate(gateway.postgres.has_value());
+
+    PostgresSettings settings;
+    std::string error;
+    if (!io::prepare_conninfo(std::string(args.positional(0)), settings.conninfo, error)) {
+        throw ConfError(error);
+    }
+    if (!batch.empty()) {
+        settings.batch = static_cast<size_t>(parse_count("batch", batch, 1, 10'000));
+    }
+    if (!flush.empty()) {
+        settings.flush_ms = parse_msec("flush", flush);
+    }
+    gateway.postgres = std::move(settings);
+}
+
+void spool(ngx_conf_t* cf, void* conf) {
+    Arguments args(cf);
+    const std::string_view max_size = args.take("max_size");
+    args.done(1);
+    Gateway& gateway = gateway_of(conf);
+    refuse_duplicate(gateway.spool.has_value());
+
+    SpoolSettings settings;
+    if (!max_size.empty()) {
+        settings.max_bytes = parse_size("max_size", max_size);
+        if (settings.max_bytes < kMinSpool) {
+            throw ConfError("\"max_size\" must be at least 16m");
+        }
+    }
+    auto* path = static_cast<ngx_path_t*>(ngx_pcalloc(cf->pool, sizeof(ngx_path_t)));
+    if (path == nullptr) {
+        throw std::bad_alloc();
+    }
+    path->name = io::copy(cf->pool, args.positional(0));
+    while (path->name.len > 1 && path->name.data[path->name.len - 1] == '/') {
+        path->name.data[--path->name.len] = '\0';
+    }
+    path->conf_file = cf->conf_file->file.name.data;
+    path->line = cf->conf_file->line;
+    if (ngx_conf_full_name(cf->cycle, &path->name, 0) != NGX_OK ||
+        ngx_add_path(cf, &path) != NGX_OK) {
+        throw ConfError("invalid path \"" + std::string(args.positional(0)) + "\"");
+    }
+    settings.path = path;
+    gateway.spool = settings;
+}
+
+// "<in>/<out>" in USD per one million tokens.
+llm::ModelPrice parse_price_pair(std::string_view value) {
+    const size_t slash = value.find('/');
+    const auto input = llm::parse_usd_per_million(value.substr(0, slash));
+    const auto output = slash == std::string_view::npos
+                            ? std::nullopt
+                            : llm::parse_usd_per_million(value.substr(slash + 1));
+    if (!input || !output) {
+        throw ConfError("invalid value \"" + std::string(value) +
+                        "\" of \"unknown\", expected reject, free or IN/OUT in USD per 1M tokens");
+    }
+    llm::ModelPrice price;
+    price.input = price.cache_read = price.cache_write = *input;
+    price.output = *output;
+    return price;
+}
+
+void prices(ngx_conf_t* cf, void* conf) {
+    Arguments args(cf);
+    const std::string_view unknown = args.take("unknown");
+    args.done(1);
+    Gateway& gateway = gateway_of(conf);
+    refuse_duplicate(gateway.prices.has_value());
+
+    const std::string_view path = args.positional(0);
+    llm::Result<llm::PriceTable> table = llm::PriceTable::parse(read_conf_file(cf, path));
+    if (!table) {
+        throw ConfError("\"" + std::string(path) + "\": " + table.error());
+    }
+    gateway.prices = std::move(*table);
+    if (unknown == "free") {
+        gateway.unknown_price = llm::ModelPrice{};
+    } else if (!unknown.empty() && unknown != "reject") {
+        gateway.unknown_price = parse_price_pair(unknown);
+    }
+}
+
+void provider(ngx_conf_t* cf, void* conf) {
+    Arguments args(cf);
+    const std::string_view dialect = args.take("dialect");
+    const std::string_view api_key = args.take("api_key");
+    args.done(2);
+
+    llm::Provider provider;
+    provider.name = args.positional(0);
+    if (!is_name(provider.name)) {
+        throw ConfError("invalid provider name \"" + provider.name + "\"");
+    }
+    if (gateway_of(conf).catalog.provider(provider.name) != nullptr) {
+        throw ConfError("duplicate provider \"" + provider.name + "\"");
+    }
+    if (!dialect.empty() && dialect != "openai") {
+        throw ConfError("invalid value \"" + std::string(dialect) + "\" of \"dialect\"");
+    }
+    if (!api_key.empty()) {
+        provider.authorization = "Bearer " + read_secret(cf, api_key);
+    }
+    place_provider(cf, provider, args.positional(1));
+    gateway_of(conf).catalog.add_provider(std::move(provider));
+}
+
+void model_route(ngx_conf_t* cf, void* conf) {
+    Arguments args(cf);
+    DraftRoute route;
+    const std::string_view model = args.take("model");
+    const std::string_view weight = args.take("weight");
+    route.backup = args.take_flag("backup");
+    args.done(2);
+
+    route.logical_model = args.positional(0);
+    route.provider = args.positional(1);
+    route.model = model.empty() ? route.logical_model : std::string(model);
+    if (!weight.empty()) {
+        route.weight =
+            static_cast<uint32_t>(parse_count("weight", weight, 1, llm::kMaxWeight));
+    }
+    route.place = Place(cf);
+    draft_of(conf).routes.push_back(std::move(route));
+}
+
+void model_alias(ngx_conf_t* cf, void* conf) {
+    Arguments args(cf);
+    args.done(2);
+    const std::string alias(args.positional(0));
+    if (!gateway_of(conf).catalog.add_alias(alias, args.positional(1))) {
+        throw ConfError("duplicate alias \"" + alias + "\"");
+    }
+    draft_of(conf).aliases.push_back({alias, Place(cf)});
+}
+
+void budget(ngx_conf_t* cf, void* conf) {
+    Arguments args(cf);
+    args.done(2);
+    auto rule = ledger::parse_budget(args.positional(0), args.positional(1));
+    if (!rule) {
+        throw ConfError(rule.error());
+    }
+    gateway_of(conf).rules.push_back(std::move(*rule));
+}
+
+void limit(ngx_conf_t* cf, void* conf) {
+    const Arguments args(cf);
+    for (const std::string_view rate : args.rest(1)) {
+        auto rule = ledger::parse_rate(args.positional(0), rate);
+        if (!rule) {
+            throw ConfError(rule.error());
+        }
+        gateway_of(conf).rules.push_back(std::move(*rule));
+    }
+}
+
+char* llm_flag(ngx_conf_t* cf, ngx_command_t* cmd, void* conf) noexcept {
+    auto* loc = static_cast<LocConf*>(conf);
+    loc->file = cf->conf_file->file.name;
+    loc->line = cf->conf_file->line;
+    return ngx_conf_set_flag_slot(cf, cmd, conf);
+}
+
+// Turns a directive's function into nginx's: nothing is thrown across it, every error has file and line.
+template <void (*Set)(ngx_conf_t*, void*)>
+char* directive(ngx_conf_t* cf, ngx_command_t* cmd, void* conf) noexcept {
+    try {
+        Set(cf, conf);
+        return NGX_CONF_OK;
+    } catch (const ConfError& error) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\": %s", &cmd->name, error.what());
+    } catch (const std::exception& error) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\": %s", &cmd->name, error.what());
+    }
+    return static_cast<char*>(NGX_CONF_ERROR);
+}
+
+template <void (*Set)(ngx_conf_t*, void*)>
+constexpr ngx_command_t main_directive(ngx_str_t name, ngx_uint_t arguments) {
+    return {name, NGX_HTTP_MAIN_CONF | arguments, directive<Set>, NGX_HTTP_MAIN_CONF_OFFSET, 0,
+            nullptr};
+}
+
+}  // namespace
+
+ngx_command_t commands[] = {
+    {ngx_string("llm"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_FLAG, llm_flag,
+     NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, enabled), nullptr},
+    main_directive<zone>(ngx_string("llm_zone"), NGX_CONF_TAKE1),
+    main_directive<keys_source>(ngx_string("llm_keys"), NGX_CONF_TAKE1),
+    main_directive<redis>(ngx_string("llm_redis"), NGX_CONF_1MORE),
+    main_directive<postgres>(ngx_string("llm_postgres"), NGX_CONF_1MORE),
+    main_directive<spool>(ngx_string("llm_spool"), NGX_CONF_1MORE),
+    main_directive<prices>(ngx_string("llm_prices"), NGX_CONF_1MORE),
+    main_directive<provider>(ngx_string("llm_provider"), NGX_CONF_2MORE),
+    main_directive<model_route>(ngx_string("llm_model_route"), NGX_CONF_2MORE),
+    main_directive<model_alias>(ngx_string("llm_model_alias"), NGX_CONF_TAKE2),
+    main_directive<budget>(ngx_string("llm_budget"), NGX_CONF_TAKE2),
+    main_directive<limit>(ngx_string("llm_limit"), NGX_CONF_2MORE),
+    ngx_null_command,
+};
+
+}  // namespace module

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "io/ngx.hpp"
+
+namespace module {
+
+// Where a directive stands, for errors that show only when the whole configuration is known.
+struct Place {
+    std::string file;
+    ngx_uint_t line = 0;
+
+    Place() = default;
+    explicit Place(const ngx_conf_t* cf)
+        : file(io::view(cf->conf_file->file.name)), line(cf->conf_file->line) {}
+};
+
+struct DraftRoute {
+    std::string logical_model;
+    std::string provider;
+    std::string model;
+    uint32_t weight = 1;
+    bool backup = false;
+    Place place;
+};
+
+struct DraftAlias {
+    std::string alias;
+    Place place;
+};
+
+// Directives that refer to others, which may stand below them: kept until all are read.
+struct Draft {
+    std::vector<DraftRoute> routes;
+    std::vector<DraftAlias> aliases;
+};
+
+}  // namespace module

@@ -1,0 +1,215 @@
+#include "module/filters.hpp"
+
+#include "llm/api_error.hpp"
+#include "module/call.hpp"
+#include "module/headers.hpp"
+#include "module/response.hpp"
+
+namespace module {
+
+namespace {
+
+ngx_http_output_header_filter_pt next_header_filter;
+ngx_http_output_body_filter_pt next_body_filter;
+
+Response* response_of(ngx_http_request_t* r) noexcept {
+    return static_cast<Response*>(ngx_http_get_module_ctx(r, ngx_http_llm_module));
+}
+
+// An error page that nginx made itself, not the provider and not us.
+bool made_by_nginx(const ngx_http_request_t* r, const Call* call) noexcept {
+    const ngx_uint_t status = r->headers_out.status;
+    if (status < NGX_HTTP_BAD_REQUEST || (call != nullptr && call->stage == Call::Stage::answered)) {
+        return false;
+    }
+    return r->upstream == nullptr || r->upstream->headers_in.status_n != status;
+}
+
+// Puts a JSON error in the client's dialect in the place of what was to be sent.
+void replace_with_error(Response& response, int status) {
+    ngx_http_request_t* r = response.r;
+    const llm::ApiError error = llm::from_status(status);
+    const std::string body = llm::render(error, llm::client_dialect(io::view(r->uri)));
+    if (response.call != nullptr) {
+        response.call->error_kind = error.code;
+    }
+    const ngx_str_t copy = io::copy(r->pool, body);
+    if (copy.data == nullptr) {
+        throw std::bad_alloc();
+    }
+    response.mode = Response::Mode::replaced;
+    response.replacement = copy;
+
+    ngx_http_clear_content_length(r);
+    ngx_http_clear_accept_ranges(r);
+    ngx_http_clear_last_modified(r);
+    ngx_http_clear_etag(r);
+    r->headers_out.status = static_cast<ngx_uint_t>(status);
+    r->headers_out.status_line.len = 0;
+    r->headers_out.content_length_n = static_cast<off_t>(copy.len);
+    ngx_str_set(&r->headers_out.content_type, "application/json");
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.content_type_lowcase = nullptr;
+    r->headers_out.charset.len = 0;
+}
+
+ngx_int_t header_filter(ngx_http_request_t* r) noexcept {
+    const auto* conf = static_cast<LocConf*>(ngx_http_get_module_loc_conf(r, ngx_http_llm_module));
+    if (!conf->enabled || r != r->main) {
+        return next_header_filter(r);
+    }
+    try {
+        Call* call = Call::find(r);
+        const bool replace = made_by_nginx(r, call);
+        if (call == nullptr && !replace) {
+            return next_header_filter(r);
+        }
+        auto* response = io::make_in_pool<Response>(r->pool, r, call);
+        if (response == nullptr) {
+            return NGX_ERROR;
+        }
+        ngx_http_set_ctx(r, response, ngx_http_llm_module);
+        if (call != nullptr) {
+            add_call_headers(*call);
+        }
+        if (replace) {
+            replace_with_error(*response, static_cast<int>(r->headers_out.status));
+        } else if (call->stage == Call::Stage::forwarded) {
+            response->begin();
+        }
+        return response->mode == Response::Mode::delayed ? NGX_OK : next_header_filter(r);
+    } catch (const std::exception& error) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "llm: %s", error.what());
+        return NGX_ERROR;
+    }
+}
+
+ngx_chain_t* one_buffer(ngx_http_request_t* r, std::string_view bytes, bool last) {
+    auto* buf = static_cast<ngx_buf_t*>(ngx_calloc_buf(r->pool));
+    ngx_chain_t* link = ngx_alloc_chain_link(r->pool);
+    if (buf == nullptr || link == nullptr) {
+        throw std::bad_alloc();
+    }
+    buf->start = buf->pos = reinterpret_cast<u_char*>(const_cast<char*>(bytes.data()));
+    buf->end = buf->last = buf->pos + bytes.size();
+    buf->memory = bytes.empty() ? 0 : 1;
+    buf->last_buf = last ? 1 : 0;
+    buf->last_in_chain = 1;
+    link->buf = buf;
+    link->next = nullptr;
+    return link;
+}
+
+void consume(ngx_chain_t* in) noexcept {
+    for (; in != nullptr; in = in->next) {
+        in->buf->pos = in->buf->last;
+        in->buf->file_pos = in->buf->file_last;
+    }
+}
+
+ngx_int_t send_replacement(Response& response, ngx_chain_t* in) {
+    consume(in);
+    if (response.replacement_sent) {
+        return NGX_OK;
+    }
+    response.replacement_sent = true;
+    return next_body_filter(response.r,
+                            one_buffer(response.r, io::view(response.replacement), true));
+}
+
+// The header that waited for the cost goes out, and what was kept of the body after it.
+ngx_int_t release(Response& response, bool with_cost, bool last) {
+    response.mode = Response::Mode::observed;
+    if (with_cost) {
+        add_cost_header(*response.call);
+    }
+    const ngx_int_t rc = next_header_filter(response.r);
+    if (rc == NGX_ERROR || rc > NGX_OK || response.r->header_only) {
+        return rc;
+    }
+    if (response.kept.empty() && !last) {
+        return NGX_OK;
+    }
+    return next_body_filter(response.r, one_buffer(response.r, response.kept, last));
+}
+
+// The provider's answer broke off before its header went out: the client gets a whole error instead.
+ngx_int_t release_error(Response& response) {
+    replace_with_error(response, NGX_HTTP_BAD_GATEWAY);
+    const ngx_int_t rc = next_header_filter(response.r);
+    if (rc == NGX_ERROR || rc > NGX_OK || response.r->header_only) {
+        return rc;
+    }
+    return send_replacement(response, nullptr);
+}
+
+ngx_int_t collect(Response& response, ngx_chain_t* in) {
+    bool last = false;
+    for (ngx_chain_t* link = in; link != nullptr; link = link->next) {
+        response.observe(link->buf);
+        response.kept.append(reinterpret_cast<char*>(link->buf->pos),
+                             static_cast<size_t>(link->buf->last - link->buf->pos));
+        last = last || link->buf->last_buf;
+    }
+    consume(in);
+    if (last) {
+        return release(response, true, true);
+    }
+    if (response.kept.size() > Response::kMostKept) {
+        return release(response, false, false);
+    }
+    return response.upstream_gone() ? release_error(response) : NGX_OK;
+}
+
+ngx_int_t edit(Response& response, ngx_chain_t* in) {
+    ngx_chain_t* out = response.edit_stream(in);
+    if (out == nullptr) {
+        return NGX_OK;  // all of it is held back or hidden
+    }
+    const ngx_int_t rc = next_body_filter(response.r, out);
+    response.recycle(out);
+    return rc;
+}
+
+ngx_int_t filter_body(Response& response, ngx_chain_t* in) {
+    switch (response.mode) {
+        case Response::Mode::replaced:
+            return send_replacement(response, in);
+        case Response::Mode::delayed:
+            return collect(response, in);
+        case Response::Mode::edited:
+            return edit(response, in);
+        case Response::Mode::observed:
+            for (ngx_chain_t* link = in; link != nullptr; link = link->next) {
+                response.observe(link->buf);
+            }
+            return next_body_filter(response.r, in);
+        case Response::Mode::passed:
+            break;
+    }
+    return next_body_filter(response.r, in);
+}
+
+ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in) noexcept {
+    Response* response = r == r->main ? response_of(r) : nullptr;
+    if (response == nullptr || in == nullptr) {
+        return next_body_filter(r, in);
+    }
+    try {
+        return filter_body(*response, in);
+    } catch (const std::exception& error) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "llm: %s", error.what());
+        return NGX_ERROR;
+    }
+}
+
+}  // namespace
+
+void install_filters() noexcept {
+    next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = header_filter;
+    next_body_filter = ngx_http_top_body_filter;
+    ngx_http_top_body_filter = body_filter;
+}
+
+}  // namespace module

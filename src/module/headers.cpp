@@ -1,0 +1,107 @@
+#include "module/headers.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "llm/duration.hpp"
+
+namespace module {
+
+namespace {
+
+// Of several limits of a unit the client is told the one that leaves it least.
+const ledger::Claim* tightest(const Call& call, ledger::Unit unit,
+                              const ledger::CounterState** state) noexcept {
+    const ledger::Claim* found = nullptr;
+    int64_t least = 0;
+    for (size_t i = 0; i < call.n_claims; ++i) {
+        const ledger::Claim& claim = call.claims[i];
+        const int64_t remaining = claim.limit - call.decision.states[i].used;
+        if (claim.unit == unit && (found == nullptr || remaining < least)) {
+            found = &claim;
+            least = remaining;
+            *state = &call.decision.states[i];
+        }
+    }
+    return found;
+}
+
+void add_rate_headers(const Call& call, ledger::Unit unit, const std::string& suffix) {
+    const ledger::CounterState* state = nullptr;
+    const ledger::Claim* claim = tightest(call, unit, &state);
+    if (claim == nullptr) {
+        return;
+    }
+    ngx_http_request_t* r = call.r;
+    const int64_t remaining = std::max<int64_t>(0, claim->limit - state->used);
+    add_header(r, "x-ratelimit-limit-" + suffix, std::to_string(claim->limit));
+    add_header(r, "x-ratelimit-remaining-" + suffix, std::to_string(remaining));
+    add_header(r, "x-ratelimit-reset-" + suffix, llm::format_duration(state->reset_ms));
+}
+
+bool was_judged(const Call& call) noexcept {
+    return call.decision.outcome != ledger::Outcome::unavailable;
+}
+
+}  // namespace
+
+void add_header(ngx_http_request_t* r, std::string_view name, std::string_view value) {
+    auto* h = static_cast<ngx_table_elt_t*>(ngx_list_push(&r->headers_out.headers));
+    if (h == nullptr) {
+        throw std::bad_alloc();
+    }
+    *h = {};
+    const ngx_str_t key = io::copy(r->pool, name);
+    const ngx_str_t text = io::copy(r->pool, value);
+    if (key.data == nullptr || text.data == nullptr) {
+        throw std::bad_alloc();  // hash is 0 still: the header is not sent
+    }
+    h->key = key;
+    h->value = text;
+    h->hash = 1;
+}
+
+double budget_utilization(const Call& call) noexcept {
+    double most = -1;
+    for (size_t i = 0; was_judged(call) && i < call.n_claims; ++i) {
+        const ledger::Claim& claim = call.claims[i];
+        if (claim.unit != ledger::Unit::nano_usd) {
+            continue;
+        }
+        const auto used = static_cast<double>(call.decision.states[i].used);
+        most = std::max(most, claim.limit > 0 ? used / static_cast<double>(claim.limit) : 1.0);
+    }
+    return most;
+}
+
+void add_call_headers(const Call& call) {
+    ngx_http_request_t* r = call.r;
+    add_header(r, "x-llm-request-id", llm::to_string(call.id));
+    if (call.model != nullptr) {
+        add_header(r, "x-llm-model", call.model->name);
+    }
+    if (const llm::Deployment* deployment = call.deployment()) {
+        add_header(r, "x-llm-provider", deployment->provider->name);
+    }
+    if (was_judged(call)) {
+        add_rate_headers(call, ledger::Unit::requests, "requests");
+        add_rate_headers(call, ledger::Unit::tokens, "tokens");
+    }
+    if (const double utilization = budget_utilization(call); utilization >= 0) {
+        char text[32];
+        std::snprintf(text, sizeof(text), "%.4f", utilization);
+        add_header(r, "x-budget-utilization", text);
+    }
+    if (call.retry_after_s > 0) {
+        add_header(r, "Retry-After", std::to_string(call.retry_after_s));
+    }
+    if (call.no_retry) {
+        add_header(r, "x-should-retry", "false");
+    }
+}
+
+void add_cost_header(const Call& call) {
+    add_header(call.r, "x-llm-cost", llm::format_usd(call.charge_so_far().cost.total()));
+}
+
+}  // namespace module

@@ -1,0 +1,123 @@
+#include "module/call.hpp"
+#include "module/worker.hpp"
+#include "spend/row.hpp"
+
+namespace module {
+
+namespace {
+
+// "chat/completions", without the slash that paths begin with.
+std::string_view endpoint_name(llm::Endpoint endpoint) noexcept {
+    const std::string_view path = llm::endpoint_path(endpoint);
+    return path.empty() ? path : path.substr(1);
+}
+
+bool was_streamed(const Call& call) noexcept {
+    return std::holds_alternative<llm::SseTap>(call.tap);
+}
+
+// The provider began to answer, and either side broke off before the end.
+bool was_aborted(const Call& call) noexcept {
+    if (call.provider_status == 0) {
+        return call.r->connection->error || call.r->headers_out.status == NGX_HTTP_CLIENT_CLOSED_REQUEST;
+    }
+    return call.provider_status < NGX_HTTP_SPECIAL_RESPONSE && call.parsed && !call.is_complete();
+}
+
+int client_status(const ngx_http_request_t* r) noexcept {
+    if (r->err_status != 0) {
+        return static_cast<int>(r->err_status);
+    }
+    return static_cast<int>(r->headers_out.status);
+}
+
+std::string_view error_kind(const Call& call, bool aborted) noexcept {
+    if (!call.error_kind.empty()) {
+        return call.error_kind;
+    }
+    if (aborted) {
+        return call.r->connection->error || call.provider_status == 0 ? "client_closed"
+                                                                      : "upstream_closed";
+    }
+    return call.provider_status >= NGX_HTTP_BAD_REQUEST ? "upstream_error" : "";
+}
+
+spend::Row make_row(const Call& call, const llm::Charge& charge,
+                    const std::vector<std::string>& tags) {
+    spend::Row row;
+    row.request_id = call.id;
+    row.started_ms = call.started_ms;
+    row.ended_ms = io::wall_ms();
+    if (call.first_output_ms >= 0) {
+        row.ttft_ms = std::max<int64_t>(0, call.first_output_ms - call.started_ms);
+    }
+    row.identity = &call.caller->key->identity;
+    row.customer = call.scanned.user;
+    row.tags = &tags;
+    row.endpoint = endpoint_name(call.endpoint);
+    row.requested_model = call.scanned.model;
+    row.model = call.model != nullptr ? std::string_view(call.model->name) : "";
+    if (const llm::Deployment* deployment = call.deployment()) {
+        row.deployment = deployment->name;
+        row.provider = deployment->provider->name;
+        row.dialect = "openai";
+    }
+    row.aborted = was_aborted(call);
+    row.status = client_status(call.r);
+    row.error_kind = error_kind(call, row.aborted);
+    row.attempts = static_cast<int>(call.attempts);
+    row.usage = charge.usage;
+    row.source = charge.source;
+    row.cost = charge.cost;
+    row.held = call.decision.held ? call.held_tokens.cost : 0;
+    row.price_version = call.gateway.prices->version();
+    row.stream = was_streamed(call) || call.scanned.stream;
+    return row;
+}
+
+void note_last_attempt(Call& call) noexcept {
+    const ngx_http_upstream_t* upstream = call.r->upstream;
+    if (call.attempts > 0 && call.provider_status == 0 && upstream != nullptr &&
+        upstream->request_sent) {
+        call.unanswered_attempt = true;
+    }
+}
+
+void settle(Call& call, const llm::Charge& charge) noexcept {
+    if (!std::exchange(call.hold_open, false)) {
+        return;
+    }
+    ledger::Actual actual;
+    actual.nano_usd = charge.cost.total();
+    actual.tokens = charge.usage.total_tokens();
+    Worker::current().ledger().settle(call.id, call.asked_claims(), actual);
+}
+
+void finish(Call& call) {
+    note_last_attempt(call);
+    const llm::Charge charge = call.charge_so_far();
+    settle(call, charge);
+    if (call.caller == nullptr || call.endpoint == llm::Endpoint::models) {
+        return;
+    }
+    std::vector<std::string> tags = call.caller->key->identity.tags;
+    tags.insert(tags.end(), call.scanned.tags.begin(), call.scanned.tags.end());
+    Worker::current().record(make_row(call, charge, tags));
+}
+
+}  // namespace
+
+ngx_int_t log_handler(ngx_http_request_t* r) noexcept {
+    Call* call = r == r->main ? Call::find(r) : nullptr;
+    if (call == nullptr) {
+        return NGX_OK;
+    }
+    try {
+        finish(*call);
+    } catch (const std::exception& error) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "llm: %s", error.what());
+    }
+    return NGX_OK;
+}
+
+}  // namespace module

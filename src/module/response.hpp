@@ -1,0 +1,56 @@
+#pragma once
+
+#include <string>
+
+#include "io/ngx.hpp"
+#include "module/call.hpp"
+
+namespace module {
+
+// How one response passes our filters. Made by the header filter, the module's context of the request
+// from then on; in the request's pool.
+class Response {
+  public:
+    enum class Mode : uint8_t {
+        passed,    // not ours to read
+        observed,  // read as it passes, bytes unchanged
+        edited,    // a stream from which the usage chunk is taken out
+        delayed,   // a JSON answer kept until its cost is known, so that the header can say it
+        replaced,  // an error of ours instead
+    };
+
+    // A larger answer (embeddings in bulk) goes out without x-llm-cost.
+    static constexpr size_t kMostKept = 1024 * 1024;
+
+    Response(ngx_http_request_t* request, Call* call) noexcept : r(request), call(call) {}
+
+    // The provider's header has come: decides the mode by what it announces.
+    void begin();
+    // Reads what is in the buffer, without moving its positions.
+    void observe(const ngx_buf_t* buf);
+    // What the client is to see of the chain, which is marked consumed where it was copied; nullptr:
+    // nothing now. Give the result to recycle() once it was passed on.
+    ngx_chain_t* edit_stream(ngx_chain_t* in);
+    void recycle(ngx_chain_t* out) noexcept;
+
+    // nginx is done with the provider's connection, so no more of the body will come.
+    bool upstream_gone() const noexcept {
+        return r->upstream != nullptr && r->upstream->cleanup == nullptr;
+    }
+
+    ngx_http_request_t* r;
+    Call* call;  // nullptr: nginx answered before the access phase
+    Mode mode = Mode::passed;
+    std::string kept;
+    ngx_str_t replacement = ngx_null_string;
+    bool replacement_sent = false;
+
+  private:
+    void note_first_output(const llm::ResponseFacts& facts) noexcept;
+    ngx_chain_t* own_buffer(std::string_view bytes, const ngx_buf_t* like);
+
+    ngx_chain_t* free_ = nullptr;
+    ngx_chain_t* busy_ = nullptr;
+};
+
+}  // namespace module

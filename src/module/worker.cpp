@@ -1,0 +1,137 @@
+#include "module/worker.hpp"
+
+#include "module/conf.hpp"
+#include "module/zone.hpp"
+
+namespace module {
+
+namespace {
+
+constexpr ngx_msec_t kHousekeepingMs = 1000;
+constexpr size_t kLapsesPerTurn = 1000;
+// What a worker that is told to go may spend, all in all, on what is not delivered yet. The spool and
+// the deadline of holds take care of the rest.
+constexpr int kDrainMs = 1000;
+
+std::unique_ptr<Worker> worker;
+
+ledger::Book book_of(const Gateway& gateway) {
+    const ZoneMemory zone = zone_memory(gateway.zone);
+    const auto book = ledger::Book::attach(zone.memory, zone.bytes);
+    if (!book) {
+        throw std::runtime_error("llm_zone has another layout");
+    }
+    return *book;
+}
+
+spend::SpoolConfig spool_config(const SpoolSettings& settings) {
+    spend::SpoolConfig config;
+    config.directory = io::view(settings.path->name);
+    if (settings.max_bytes != 0) {
+        config.max_bytes = settings.max_bytes;
+        config.segment_bytes = std::min(config.segment_bytes, settings.max_bytes / 16);
+    }
+    return config;
+}
+
+std::unique_ptr<ledger::RedisLedger> make_redis_ledger(const Gateway& gateway,
+                                                       ledger::ShmLedger& local) {
+    if (!gateway.redis) {
+        return nullptr;
+    }
+    ledger::RedisLedgerConfig config;
+    config.redis = gateway.redis->client;
+    config.on_failure = gateway.redis->on_failure;
+    return std::make_unique<ledger::RedisLedger>(std::move(config), local);
+}
+
+std::unique_ptr<spend::PostgresWriter> make_writer(const Gateway& gateway, spend::Spool& spool) {
+    if (!gateway.postgres) {
+        return nullptr;
+    }
+    spend::WriterConfig config;
+    config.conninfo = gateway.postgres->conninfo;
+    config.batch = gateway.postgres->batch;
+    config.flush_ms = gateway.postgres->flush_ms;
+    auto writer = std::make_unique<spend::PostgresWriter>(std::move(config), spool);
+    writer->start();
+    return writer;
+}
+
+}  // namespace
+
+Worker::Worker(const Gateway& gateway)
+    : gateway_(gateway),
+      shm_ledger_(book_of(gateway), *zone_memory(gateway.zone).mutex),
+      redis_ledger_(make_redis_ledger(gateway, shm_ledger_)),
+      spool_(spool_config(*gateway.spool)),
+      writer_(make_writer(gateway, spool_)),
+      housekeeping_([](void* self) noexcept { static_cast<Worker*>(self)->housekeep(); }, this) {
+    shm_ledger_.lapse_predecessors();
+    housekeeping_.arm(kHousekeepingMs);
+}
+
+ledger::Ledger& Worker::ledger() noexcept {
+    if (redis_ledger_ != nullptr) {
+        return *redis_ledger_;
+    }
+    return shm_ledger_;
+}
+
+void Worker::housekeep() noexcept {
+    shm_ledger_.lapse(kLapsesPerTurn);
+    housekeeping_.arm(kHousekeepingMs);
+}
+
+bool Worker::record(const spend::Row& row) noexcept {
+    if (!spool_.append(row)) {
+        const std::string error = spool_.take_error();
+        if (!error.empty()) {
+            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "llm spool: %s", error.c_str());
+        }
+        return false;
+    }
+    if (writer_ != nullptr) {
+        writer_->notify_appended();
+    }
+    return true;
+}
+
+bool Worker::can_record() noexcept {
+    return spool_.has_reserve();
+}
+
+ngx_int_t Worker::init(ngx_cycle_t* cycle) noexcept {
+    const auto* conf = static_cast<MainConf*>(
+        ngx_http_cycle_get_module_main_conf(cycle, ngx_http_llm_module));
+    const bool serves = ngx_process == NGX_PROCESS_WORKER || ngx_process == NGX_PROCESS_SINGLE;
+    if (!serves || conf == nullptr || !conf->enabled) {
+        return NGX_OK;
+    }
+    try {
+        worker = std::make_unique<Worker>(*conf->gateway);
+        return NGX_OK;
+    } catch (const std::exception& error) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "llm: %s", error.what());
+        return NGX_ERROR;
+    }
+}
+
+void Worker::exit(ngx_cycle_t*) noexcept {
+    if (worker == nullptr) {
+        return;
+    }
+    if (worker->redis_ledger_ != nullptr) {
+        worker->redis_ledger_->drain(kDrainMs);
+    }
+    if (worker->writer_ != nullptr) {
+        worker->writer_->drain(kDrainMs);
+    }
+    worker.reset();
+}
+
+Worker& Worker::current() noexcept {
+    return *worker;
+}
+
+}  // namespace module

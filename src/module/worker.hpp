@@ -1,0 +1,47 @@
+#pragma once
+
+#include <memory>
+#include <random>
+
+#include "io/ngx.hpp"
+#include "io/timer.hpp"
+#include "ledger/redis_ledger.hpp"
+#include "ledger/shm_ledger.hpp"
+#include "module/gateway.hpp"
+#include "spend/postgres_writer.hpp"
+#include "spend/spool.hpp"
+
+namespace module {
+
+// What one worker process owns: made in init_process, gone in exit_process.
+class Worker {
+  public:
+    static ngx_int_t init(ngx_cycle_t* cycle) noexcept;
+    static void exit(ngx_cycle_t* cycle) noexcept;
+    // Only between the two, in a worker whose configuration has `llm on`.
+    static Worker& current() noexcept;
+
+    explicit Worker(const Gateway& gateway);
+    Worker(const Worker&) = delete;
+    Worker& operator=(const Worker&) = delete;
+
+    ledger::Ledger& ledger() noexcept;
+    // Spools the row, from where it goes to Postgres. False: it could not be written, logged.
+    bool record(const spend::Row& row) noexcept;
+    // Rows can be written: admit requests only while this holds.
+    bool can_record() noexcept;
+    std::mt19937& random() noexcept { return random_; }
+
+  private:
+    void housekeep() noexcept;
+
+    const Gateway& gateway_;
+    ledger::ShmLedger shm_ledger_;
+    std::unique_ptr<ledger::RedisLedger> redis_ledger_;  // only with llm_redis
+    spend::Spool spool_;
+    std::unique_ptr<spend::PostgresWriter> writer_;  // only with llm_postgres
+    io::Timer housekeeping_;
+    std::mt19937 random_{std::random_device{}()};
+};
+
+}  // namespace module

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace spend {
+
+// Spooled rows turned into what one INSERT takes: a Postgres array literal for each column of
+// llm_spend. Knows the table's columns; knows nothing of a connection.
+class Columns {
+  public:
+    Columns();
+
+    // False: the line is not a row (no JSON object, no request_id or started_at, a value of the
+    // wrong kind); nothing was added. Members that this version does not know are ignored, those
+    // that an older version did not write get their default.
+    bool add(std::string_view json_line);
+
+    size_t rows() const noexcept { return rows_; }
+    void clear() noexcept;
+
+    // Text-format parameters $1… of `insert_statement()`, to be asked for once. They live until
+    // `clear`, which must come before the next `add`.
+    const std::vector<const char*>& parameters();
+
+    // A row that is stored already is skipped, so a batch may be sent again.
+    static const std::string& insert_statement();
+
+  private:
+    std::vector<std::string> arrays_;  // one literal for each column, without its closing brace
+    std::vector<std::string> cells_;   // the row being parsed; reused
+    std::vector<const char*> parameters_;
+    size_t rows_ = 0;
+};
+
+}  // namespace spend

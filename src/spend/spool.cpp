@@ -1,0 +1,125 @@
+#include "spend/spool.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <exception>
+#include <utility>
+
+namespace spend {
+
+namespace {
+
+constexpr int64_t kLookEveryMs = 5000;
+constexpr int64_t kLookWhenFullMs = 1000;
+constexpr int64_t kReportEveryMs = 1000;
+
+int64_t monotonic_ms() noexcept {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
+
+}  // namespace
+
+Spool::Spool(SpoolConfig config) : config_(std::move(config)) {
+    // Whole segments are given back: with large ones a few busy workers would fill a small spool.
+    config_.segment_bytes = std::min(config_.segment_bytes, config_.max_bytes / 16);
+}
+
+Spool::~Spool() {
+    close_active();
+}
+
+bool Spool::append(const Row& row) noexcept {
+    bool recorded = false;
+    try {
+        line_.clear();
+        append_json_line(line_, row);
+        line_.push_back('\n');
+        recorded = append_line();
+    } catch (const std::exception&) {
+        error_ = "out of memory";  // short enough to need none
+    }
+    ++(recorded ? counters_.rows_appended : counters_.append_failures);
+    return recorded;
+}
+
+bool Spool::append_line() {
+    if (!has_room(line_.size())) {
+        ++counters_.rows_refused;
+        error_ = "the spool \"" + config_.directory + "\" is full (max_size)";
+        close_active();  // so that it can be given back once it is stored
+        return false;
+    }
+    if (active_ && (active_->damaged() || active_->size() >= config_.segment_bytes)) {
+        close_active();
+    }
+    if (!active_) {
+        active_ = Segment::create(config_.directory, error_);
+        if (!active_) {
+            return false;
+        }
+    }
+    if (!active_->append(line_)) {
+        error_ = "cannot append to \"" + config_.directory + "/" + active_->name() +
+                 "\": " + std::strerror(errno);
+        return false;
+    }
+    used_bytes_ += line_.size();
+    return true;
+}
+
+bool Spool::has_room(uint64_t bytes) {
+    const int64_t now_ms = monotonic_ms();
+    if (usage_stale_ || now_ms - looked_at_ms_ >= kLookEveryMs) {
+        look_at_directory(now_ms);
+    }
+    if (used_bytes_ + bytes <= config_.max_bytes) {
+        return true;
+    }
+    if (now_ms - looked_at_ms_ >= kLookWhenFullMs) {
+        look_at_directory(now_ms);
+    }
+    return used_bytes_ + bytes <= config_.max_bytes;
+}
+
+bool Spool::has_reserve() noexcept {
+    return has_room(config_.max_bytes / 16);
+}
+
+void Spool::look_at_directory(int64_t now_ms) {
+    used_bytes_ = list_spool(config_.directory).bytes;
+    looked_at_ms_ = now_ms;
+    usage_stale_ = false;
+    if (active_ && active_->unlinked()) {
+        close_active();
+    }
+}
+
+void Spool::close_active() noexcept {
+    if (!active_) {
+        return;
+    }
+    if (active_->size() == 0) {
+        active_->remove();
+    } else if (keeps_closed_) {
+        closed_.push_back(std::move(active_));
+    }
+    active_.reset();
+}
+
+std::string Spool::take_error() {
+    if (error_.empty()) {
+        return {};
+    }
+    const int64_t now_ms = monotonic_ms();
+    if (reported_at_ms_ != 0 && now_ms - reported_at_ms_ < kReportEveryMs) {
+        return {};
+    }
+    reported_at_ms_ = now_ms;
+    return std::exchange(error_, {});
+}
+
+}  // namespace spend

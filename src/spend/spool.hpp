@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "spend/row.hpp"
+#include "spend/segment.hpp"
+
+namespace spend {
+
+struct SpoolConfig {
+    std::string directory;  // exists, and the worker may write to it
+    // Bound of all files in the directory, those of other workers included. Each worker looks at
+    // the directory every few seconds only, so what the others write meanwhile may exceed it.
+    uint64_t max_bytes = uint64_t{4} << 30;
+    uint64_t segment_bytes = uint64_t{64}
+                             << 20;  // a segment is closed at this size; ≤ max_bytes / 16
+};
+
+struct SpoolCounters {
+    uint64_t rows_appended = 0;
+    uint64_t append_failures = 0;  // rows that are not in the spool, the refused ones included
+    uint64_t rows_refused = 0;     // because the spool is full
+};
+
+// The rows of one worker on their way to disk: a row counts as recorded once `append` said so.
+// Blocks no longer than a write to the page cache takes. Single-threaded.
+class Spool {
+  public:
+    explicit Spool(SpoolConfig config);
+    ~Spool();
+    Spool(const Spool&) = delete;
+    Spool& operator=(const Spool&) = delete;
+
+    // False: the row is not recorded, the spool is as it was, and the next append tries again.
+    bool append(const Row& row) noexcept;
+
+    // Rows of requests that are admitted now will find room: there is a reserve for those under way.
+    bool has_reserve() noexcept;
+
+    // What went wrong since the last call, for an operator; empty: nothing new. At most one
+    // sentence a second.
+    std::string take_error();
+
+    const SpoolCounters& counters() const noexcept { return counters_; }
+    const std::string& directory() const noexcept { return config_.directory; }
+
+    // For the reader:
+    // From now on closed segments stay locked until `take_closed` hands them over. Without a reader
+    // they are just closed: the spool is then the spend log.
+    void keep_closed() noexcept { keeps_closed_ = true; }
+    std::vector<std::unique_ptr<Segment>> take_closed() noexcept {
+        return std::exchange(closed_, {});
+    }
+    // The segment that is appended to; nullptr: none. It may move to the closed ones at any append.
+    Segment* active() noexcept { return active_.get(); }
+    // The next append begins a new segment.
+    void close_active() noexcept;
+    // Files were deleted: there may be room again.
+    void forget_usage() noexcept { usage_stale_ = true; }
+    void report(std::string error) noexcept { error_ = std::move(error); }
+
+  private:
+    bool append_line();
+    bool has_room(uint64_t bytes);
+    void look_at_directory(int64_t now_ms);
+
+    SpoolConfig config_;
+    std::unique_ptr<Segment> active_;
+    std::vector<std::unique_ptr<Segment>> closed_;
+    bool keeps_closed_ = false;
+
+    std::string line_;          // reused from row to row
+    uint64_t used_bytes_ = 0;   // of the directory when last looked at, and what we wrote since
+    int64_t looked_at_ms_ = 0;  // monotonic, as the next
+    int64_t reported_at_ms_ = 0;
+    bool usage_stale_ = true;
+
+    SpoolCounters counters_;
+    std::string error_;
+};
+
+}  // namespace spend
