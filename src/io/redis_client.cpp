@@ -180,11 +180,13 @@ void RedisClient::take_reply(const redisReply& reply) noexcept {
         take_setup_reply(reply);
         return;
     }
-    if (reply.type == REDIS_REPLY_ERROR) {
-        ++stats_.errors;
+    const bool unfit = server_is_unfit(reply);
+    if (!unfit) {
+        end_outage();
     }
+    stats_.errors += reply.type == REDIS_REPLY_ERROR ? 1 : 0;
     pending.handler->on_reply(&reply);
-    if (server_is_unfit(reply) && state_ == State::ready) {
+    if (unfit && state_ == State::ready) {
         drop({reply.str, reply.len});
     }
 }
@@ -199,13 +201,17 @@ void RedisClient::take_setup_reply(const redisReply& reply) noexcept {
     }
     link_timer_.cancel();
     state_ = State::ready;
-    backoff_ms_ = kLeastBackoffMs;
     ++stats_.connects;
-    if (failure_reported_) {
-        failure_reported_ = false;
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "llm: redis is connected again");
-    }
     observer_.on_ready();
+}
+
+// Only what a command was answered with shows that the server serves: a read-only replica accepts
+// the set-up too.
+void RedisClient::end_outage() noexcept {
+    backoff_ms_ = kLeastBackoffMs;
+    if (std::exchange(failure_reported_, false)) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "llm: redis serves again");
+    }
 }
 
 void RedisClient::drop(std::string_view why) noexcept {

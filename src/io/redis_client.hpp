@@ -97,6 +97,7 @@ class RedisClient final : private FdWatcher::Handler {
     void want_write() noexcept;
     void take_reply(const redisReply& reply) noexcept;
     void take_setup_reply(const redisReply& reply) noexcept;
+    void end_outage() noexcept;
     void drop(std::string_view why) noexcept;
     void lost() noexcept;
     void reconnect_later() noexcept;

@@ -361,8 +361,8 @@ Decision Book::judge(std::span<const Claim> claims, const Picked& picked,
     decision.outcome = Outcome::admitted;
     decision.held = true;
     for (size_t i = 0; i < claims.size(); ++i) {
-        int64_t wanted = claims[i].amount;
-        for (size_t j = 0; j < i; ++j) {
+        int64_t wanted = 0;  // of this counter by all claims, so that each one's limit stands
+        for (size_t j = 0; j < claims.size(); ++j) {
             if (picked[j] == picked[i]) {
                 wanted = saturating_add(wanted, claims[j].amount);
             }

@@ -62,7 +62,7 @@ class Book {
     // Admits all claims and holds them until settle or for the hold ttl, or changes nothing. An id
     // that is held already is admitted again and adds nothing. unavailable: too many claims, no
     // room for another hold, or a new counter is needed and no idle one was found to make room.
-    // Claims on the same counter add up.
+    // Claims on the same counter add up, and their sum must fit each one's limit.
     Decision reserve(const llm::RequestId& id, Owner owner, std::span<const Claim> claims,
                      int64_t now_ms) noexcept;
 

@@ -2,15 +2,14 @@
 
 // The fleet's ledger: counters and holds in Redis, shared by all nodes. One round trip per reserve;
 // settle is not waited for. When Redis does not answer, a policy does:
-//   local  the node's own ledger decides on the state that it last saw in Redis, and what the
-//   request
+//   local  the node's own ledger decides, on the state that it last saw in Redis; what the request
 //          used is charged to Redis afterwards
 //   deny   unavailable
 //   allow  admitted, and charged to Redis afterwards
 //
 // What is to be settled waits in a bounded queue until Redis has acknowledged it; all of it may be
 // sent twice, Redis counts it once. What the queue cannot take is counted as dropped; its hold
-// lapses. A queue that is not empty keeps a worker that shuts down, for 10 s.
+// lapses. A queue that is not empty keeps a worker that shuts down for up to 10 s.
 //
 // One per worker, made in init_process.
 

@@ -32,13 +32,13 @@ local function claim(i)
             b = tonumber(ARGV[p + 2]), limit = tonumber(ARGV[p + 3]), amount = tonumber(ARGV[p + 4])}
 end
 
--- A look at a counter as it is at time t. All set c.window (what a hold remembers), c.used and c.reset.
+-- A look at a counter as it is at time t. All set c.window (what a hold remembers), c.used, c.reset,
+-- and all but parallel c.past: t lies before the window.
 
 local function look_period(c, t)
-    local h = redis.call('HMGET', c.key, 's', 'e', 'u')
+    local h = redis.call('HMGET', c.key, 's', 'e', 'u', 'r')
     local s, e, used = tonumber(h[1]), tonumber(h[2]), tonumber(h[3])
-    c.past = false
-    c.fresh = false
+    c.past, c.fresh, c.rolled = false, false, s and 1 or 0
     if c.kind ~= 'f' then
         if not s or s < c.a then
             s, e, used, c.fresh = c.a, c.b, 0, true
@@ -51,7 +51,7 @@ local function look_period(c, t)
         s = s + math.floor((t - s) / c.a) * c.a
         e, used, c.fresh = s + c.a, 0, true
     else
-        c.past = t < s
+        c.past = t < s and h[4] == '1' -- before the first window there is none
     end
     c.window, c.window_end, c.used = s, e, used
     c.reset = math.max(0, e - now)
@@ -125,7 +125,8 @@ end
 local function add_period(c, opened)
     if c.fresh and not opened[c.key] then
         opened[c.key] = true
-        redis.call('HSET', c.key, 's', int(c.window), 'e', int(c.window_end), 'u', int(c.amount))
+        redis.call('HSET', c.key, 's', int(c.window), 'e', int(c.window_end),
+                   'u', int(c.amount), 'r', c.rolled)
         if c.kind ~= 'n' then
             redis.call('PEXPIREAT', c.key, int(math.max(now, c.window_end) + ttl))
         end

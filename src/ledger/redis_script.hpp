@@ -1,25 +1,26 @@
 #pragma once
 
-// The Redis side of the ledger's rules: one Lua script, which is atomic, and the form of its
-// arguments.
+// The Redis side of the ledger's rules: one Lua script, which is atomic, and its arguments.
 //
-// Keys. Everything begins with one prefix that carries a hash tag (default "llm:{l}:"), because a
-// script may only touch keys of one cluster slot:
-//   <prefix><counter name>      fixed and calendar: hash {s: start, e: end of the window in Unix
-//   ms,
-//                               u: used}; sliding: hash {slice number: used in it};
-//                               parallel: sorted set {request id "/" claim index: deadline}
-//   <prefix>hold:<request id>   "<deadline> <window> <amount> <window> <amount> …", by claim, or
-//   "done"
+// Keys begin with one prefix that carries a hash tag (default "llm:{l}:"), because a script may
+// only touch keys of one cluster slot.
+//   <prefix><counter name>
+//     fixed, calendar: hash, s and e: start and end of the window (Unix ms), u: used,
+//                      r: 1 if there was a window before
+//     sliding:         hash, slice number: used in it
+//     parallel:        sorted set, request id "/" claim index: deadline
+//   <prefix>hold:<request id>
+//     "<deadline> <window> <amount> <window> <amount> …", a pair per claim; or "done"
 //
 // `used` contains what is held: a hold that lapses (its deadline passes) is thereby charged as
 // held, with nothing left to do; only parallel slots are given back, when their counter is next
 // looked at. A hold outlives its deadline by an hour, so that a settlement can tell a lapsed hold
-// from none. Every key has a time to live, so Redis must not evict (maxmemory-policy noeviction).
+// from none. Every key but that of a counter without a window has a time to live, so Redis must
+// not evict (maxmemory-policy noeviction).
 //
 // The clock is Redis's own (TIME), the same for all nodes. Only the bounds of calendar windows come
-// from the node: it computes them, and a counter never goes back to an earlier window. Lua computes
-// in doubles: amounts are exact up to 9e15.
+// from the node; a counter never goes back to an earlier window.
+// Lua computes in doubles: amounts are exact up to 9e15. Redis 5 or later.
 
 #include <array>
 #include <span>
@@ -38,13 +39,15 @@ std::string_view redis_script() noexcept;
 const std::string& redis_script_sha();
 
 enum class RedisOp : uint8_t {
-    reserve,  // admits all claims and makes the hold, or does nothing; a hold that exists is
-              // admitted again
-    settle,   // replaces the held amounts by the actual ones and ends the hold; without a hold:
-              // nothing
-    charge,   // settle; without a hold adds the amounts to the windows of `at_ms`. Once per request
-              // id, remembered for an hour: a reserve of this id that arrives later is void
-    renew,    // moves the deadline of a hold
+    // Admits all claims and makes the hold, or does nothing. A hold that exists is admitted again.
+    reserve,
+    // Replaces the held amounts by the actual ones and ends the hold. Without a hold: nothing.
+    settle,
+    // settle, or without a hold adds the amounts to the windows of `at_ms`. Once per request id,
+    // remembered for an hour: a reserve of this id that arrives later is void.
+    charge,
+    // Moves the deadline of a hold.
+    renew,
 };
 
 struct RedisCall {
@@ -54,8 +57,8 @@ struct RedisCall {
     std::span<const Claim> claims;
     std::span<const int64_t> amounts;  // per claim: to hold (reserve) or actual (settle, charge)
     int64_t hold_ttl_ms = 0;
-    int64_t at_ms =
-        0;  // Unix time of the admission: whose calendar windows and, for charge, whose window
+    // Unix time of the admission: its calendar windows are meant, and charge goes to its windows.
+    int64_t at_ms = 0;
 };
 
 io::RedisCommand encode(const RedisCall& call);

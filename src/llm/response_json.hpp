@@ -5,40 +5,13 @@
 #include <cstdint>
 #include <string_view>
 
+#include "llm/response_node.hpp"
+
 struct yajl_handle_t;
 
 namespace llm {
 
 struct ResponseFacts;
-
-// What a JSON value of a response is to us, told by where it stands. Containers come before
-// scalars, and token counts last.
-enum class ResponseNode : uint8_t {
-    ignored,
-    root,
-    error,
-    choices,
-    choice,
-    message,
-    tool_calls,
-    tool_call,
-    function,
-    usage,
-    prompt_details,
-    completion_details,
-    model,
-    output,  // a string that the model wrote
-    prompt_tokens,
-    completion_tokens,
-    total_tokens,
-    cached_tokens,
-    cache_hit_tokens,
-    cache_write_tokens,
-    reasoning_tokens,
-    audio_prompt_tokens,
-    audio_completion_tokens,
-    end
-};
 
 // Reads JSON documents of OpenAI's dialect (one response, or the chunks of a stream one after the
 // other) and adds what they say to `facts`, which the caller keeps alive. A document may be cut

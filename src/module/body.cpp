@@ -5,7 +5,7 @@ namespace module {
 namespace {
 
 bool append(ngx_http_request_t* r, ngx_buf_t* from, ngx_buf_t* to) noexcept {
-    if (!ngx_buf_in_memory(from)) {
+    if (!ngx_buf_in_memory(from) && from->in_file) {
         const auto size = static_cast<size_t>(from->file_last - from->file_pos);
         const ssize_t n = ngx_read_file(from->file, to->last, size, from->file_pos);
         if (n == NGX_ERROR || static_cast<size_t>(n) != size) {
@@ -15,7 +15,9 @@ bool append(ngx_http_request_t* r, ngx_buf_t* from, ngx_buf_t* to) noexcept {
         to->last += size;
         return true;
     }
-    to->last = ngx_cpymem(to->last, from->pos, from->last - from->pos);
+    if (ngx_buf_in_memory(from)) {  // not so: an empty buffer that only marks the end
+        to->last = ngx_cpymem(to->last, from->pos, from->last - from->pos);
+    }
     return true;
 }
 

@@ -147,6 +147,10 @@ void spool(ngx_conf_t* cf, void* conf) {
         ngx_add_path(cf, &path) != NGX_OK) {
         throw ConfError("invalid path \"" + std::string(args.positional(0)) + "\"");
     }
+    ngx_file_info_t info;
+    if (ngx_file_info(path->name.data, &info) != NGX_FILE_ERROR && !ngx_is_dir(&info)) {
+        throw ConfError("\"" + std::string(args.positional(0)) + "\" is not a directory");
+    }
     settings.path = path;
     gateway.spool = settings;
 }

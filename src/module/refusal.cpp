@@ -15,6 +15,10 @@ int64_t whole_seconds(int64_t ms) noexcept {
     return (ms + 999) / 1000;
 }
 
+std::string whose(const ledger::ClaimTemplate& limit) {
+    return limit.scope == ledger::Scope::global ? "this gateway" : "this " + limit.label;
+}
+
 std::string lifts_in(int64_t ms) {
     return ms < 0 || ms > kFarMs ? "" : " Limit resets in " + llm::format_duration(ms) + ".";
 }
@@ -36,7 +40,7 @@ llm::ApiError refuse_budget(Call& call, const ledger::ClaimTemplate& limit,
     if (state.reset_ms <= kFarMs) {
         call.retry_after_s = whole_seconds(state.reset_ms);
     }
-    return llm::budget_exceeded("Budget exceeded for this " + limit.label + "." +
+    return llm::budget_exceeded("Budget exceeded for " + whose(limit) + "." +
                                     budget_figures(limit, state, asked) + lifts_in(state.reset_ms),
                                 limit.label);
 }
@@ -53,7 +57,7 @@ llm::ApiError refuse_rate(Call& call, const ledger::ClaimTemplate& limit,
         call.retry_after_s = std::max<int64_t>(1, whole_seconds(state.retry_ms));
     }
     return llm::rate_limit_exceeded(
-        "Rate limit reached for this " + limit.label + " on " + what + ": limit " +
+        "Rate limit reached for " + whose(limit) + " on " + what + ": limit " +
             std::to_string(limit.limit) + ", used " + std::to_string(state.used) +
             ", requested " + std::to_string(asked) + "." +
             (parallel ? "" : lifts_in(state.retry_ms)),

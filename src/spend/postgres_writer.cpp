@@ -19,8 +19,8 @@ constexpr ngx_msec_t kLongestBackoffMs = 10000;
 constexpr ngx_msec_t kScanEveryMs = 5000;
 
 // What one turn of the event loop parses, so that requests do not wait for longer than 1 ms.
-constexpr size_t kSliceRows = 100;
-constexpr size_t kSliceBytes = size_t{128} << 10;
+constexpr size_t kSliceRows = 250;
+constexpr size_t kSliceBytes = size_t{256} << 10;
 
 int64_t steady_ms() {
     using namespace std::chrono;
@@ -167,7 +167,7 @@ void PostgresWriter::batch_stored() {
         hold_.cancel();
     } else if (!progress) {
         back_off();  // what is left cannot be read
-    } else if (full || reader_.catching_up() || ngx_exiting) {
+    } else if (full || appended_ >= config_.batch || reader_.catching_up() || ngx_exiting) {
         wake_now();
     } else {
         wake_.arm(config_.flush_ms);

@@ -1,0 +1,131 @@
+"""Redis and Postgres of our own: on free ports, in directories of their own."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import psycopg
+import redis
+
+from support.paths import ROOT, program
+from support.waiting import free_port, wait_until
+
+
+class Redis:
+    def __init__(self, directory):
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._directory = directory
+        self._process = None
+        self.client = redis.Redis(port=self.port, socket_timeout=5)
+
+    def start(self):
+        command = [program("redis-server"), "--port", self.port, "--bind", "127.0.0.1"]
+        command += ["--save", "", "--appendonly", "no", "--dir", self._directory]
+        with open(self._directory / "redis.log", "a") as log:
+            self._process = subprocess.Popen([str(part) for part in command], stdout=log)
+        wait_until(self._answers, "redis-server answers")
+
+    def _answers(self):
+        try:
+            return self.client.ping()
+        except redis.ConnectionError:
+            return False
+
+    def stop(self):
+        if self._process:
+            self._process.terminate()
+            self._process.wait(timeout=10)
+            self._process = None
+
+    def reset(self):
+        if not self._process:
+            self.start()
+        self.client.flushall()
+
+
+class Postgres:
+    """A cluster with the database `llm`; as root it runs as the user postgres."""
+
+    def __init__(self):
+        self.port = free_port()
+        self.conninfo = f"host=127.0.0.1 port={self.port} user=postgres dbname=llm"
+        self._user = "postgres" if os.geteuid() == 0 else None
+        # Not below pytest's directory: that one is closed to the user postgres.
+        self._directory = pathlib.Path(tempfile.mkdtemp(prefix="llm-postgres-"))
+        if self._user:
+            shutil.chown(self._directory, self._user)
+        self._data = self._directory / "data"
+        self._process = None
+        places = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+        self._places = [str(place) for place in places]
+
+    def create(self):
+        command = [program("initdb", *self._places), "-D", self._data, "-U", "postgres"]
+        command += ["-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=self._user, cwd="/")
+        self.start()
+        server = self.conninfo.replace("dbname=llm", "dbname=postgres")
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE llm")
+        subprocess.run(
+            [ROOT / "scripts/apply-schema", self.conninfo], check=True, stdout=subprocess.DEVNULL
+        )
+
+    def start(self):
+        command = [program("postgres", *self._places), "-D", self._data, "-p", self.port]
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "max_connections": "50",
+        }
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        with open(self._directory / "postgres.log", "a") as log:
+            self._process = subprocess.Popen(
+                [str(part) for part in command], stderr=log, user=self._user, cwd="/"
+            )
+        wait_until(self._answers, "postgres answers", timeout=30)
+
+    def _answers(self):
+        try:
+            psycopg.connect(self.conninfo.replace("dbname=llm", "dbname=postgres")).close()
+            return True
+        except psycopg.OperationalError:
+            return False
+
+    def stop(self):
+        """At once, as in a crash: whatever is not committed is lost."""
+        if self._process:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(timeout=20)
+            self._process = None
+
+    def destroy(self):
+        self.stop()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def reset(self):
+        if not self._process:
+            self.start()
+        with psycopg.connect(self.conninfo) as connection:
+            connection.execute("TRUNCATE llm_spend")
+
+    def rows(self, columns="*"):
+        """Every spend row, as dicts."""
+        with psycopg.connect(self.conninfo, row_factory=psycopg.rows.dict_row) as connection:
+            return connection.execute(f"SELECT {columns} FROM llm_spend").fetchall()
+
+    def wait_rows(self, count, timeout=20):
+        """The rows, as soon as there are `count` of them; more are an error."""
+        rows = wait_until(
+            lambda: (found := self.rows()) and len(found) >= count and found,
+            f"{count} rows in Postgres",
+            timeout,
+        )
+        assert len(rows) == count
+        return rows

@@ -1,0 +1,614 @@
+"""The Lua script of the Redis ledger, run by a real redis-server.
+
+Most tests run the script with its clock replaced by keys that the test sets, so that windows can be
+walked through without waiting; the races and one smoke test run it as it ships.
+"""
+
+import random
+import re
+import threading
+import time
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import redis
+from redis.crc import key_slot
+
+SOURCE = Path(__file__).parent.parent / "src" / "ledger" / "redis_script.cpp"
+SCRIPT = re.search(r'R"lua\((.*?)\)lua"', SOURCE.read_text(), re.S).group(1)
+CLOCK = "redis.call('TIME')"
+PREFIX = "llm:{l}:"
+TTL = 60_000
+SLICES = 12
+DENIED, ADMITTED, VOID = 0, 1, 2
+
+
+@pytest.fixture
+def client(redis_process):
+    redis_process.reset()
+    return redis_process.client
+
+
+@dataclass(frozen=True)
+class Claim:
+    name: str
+    kind: str
+    a: int = 0
+    b: int = 0
+    limit: int = 0
+    amount: int = 1
+
+
+def fixed(length, limit, amount=1, name="f"):
+    return Claim(name, "f", length, 0, limit, amount)
+
+
+def calendar(start, end, limit, amount=1, name="c"):
+    return Claim(name, "c", start, end, limit, amount)
+
+
+def endless(limit, amount=1, name="n"):
+    return Claim(name, "n", 0, 0, limit, amount)
+
+
+def sliding(length, limit, amount=1, name="s"):
+    return Claim(name, "s", -(-length // SLICES), length, limit, amount)
+
+
+def parallel(limit, name="p"):
+    return Claim(name, "p", 0, 0, limit, 1)
+
+
+def new_id():
+    return str(uuid.uuid4())
+
+
+class Ledger:
+    """Calls the script as the gateway does; with a clock, at the time that the clock shows."""
+
+    def __init__(self, client, now=None):
+        self.client = client
+        self.fake = now is not None
+        source = SCRIPT
+        if self.fake:
+            assert SCRIPT.count(CLOCK) == 1
+            source = SCRIPT.replace(CLOCK, "redis.call('MGET', 'test:s', 'test:us')")
+            self.now = now
+        self.script = client.register_script(source)
+
+    def call(self, op, request, claims, amounts, at=None):
+        if self.fake:
+            self.client.mset({"test:s": self.now // 1000, "test:us": self.now % 1000 * 1000})
+        keys = [f"{PREFIX}hold:{request}"] + [PREFIX + c.name for c in claims]
+        args = [op, request, TTL, at if at is not None else getattr(self, "now", int(time.time() * 1000))]
+        for c, amount in zip(claims, amounts):
+            args += [c.kind, c.a, c.b, c.limit, amount]
+        return self.script(keys=keys, args=args)
+
+    def reserve(self, request, *claims):
+        reply = self.call("reserve", request, claims, [c.amount for c in claims])
+        assert len(reply) == (1 if reply[0] == VOID else 2 + 3 * len(claims))
+        return reply
+
+    def settle(self, request, claims, amounts):
+        return self.call("settle", request, claims, amounts)
+
+    def charge(self, request, claims, amounts, at=None):
+        return self.call("charge", request, claims, amounts, at)
+
+    def renew(self, request, *claims):
+        return self.call("renew", request, claims, [0] * len(claims))
+
+    def used(self, claim):
+        """What a reserve would find; a claim that never fits reads without writing."""
+        probe = replace(claim, limit=-1)
+        return self.reserve(new_id(), probe)[2]
+
+    def dump(self):
+        data = {}
+        for key in self.client.keys(PREFIX + "*"):
+            kind = self.client.type(key)
+            if kind == b"hash":
+                data[key] = self.client.hgetall(key)
+            elif kind == b"zset":
+                data[key] = self.client.zrange(key, 0, -1, withscores=True)
+            else:
+                data[key] = self.client.get(key)
+        return data
+
+
+@pytest.fixture
+def ledger(client):
+    # In the future of the server, so that its own expiry never interferes.
+    return Ledger(client, now=(int(time.time() * 1000) // 60_000 + 60) * 60_000)
+
+
+def test_fixed_window_admits_to_its_limit_and_rolls_by_whole_lengths(ledger):
+    start = ledger.now
+    claim = fixed(10_000, limit=5, amount=2)
+    assert ledger.reserve(new_id(), claim) == [ADMITTED, 0, 2, 10_000, 0]
+    ledger.now += 4_000
+    assert ledger.reserve(new_id(), claim) == [ADMITTED, 0, 4, 6_000, 0]
+    assert ledger.reserve(new_id(), claim) == [DENIED, 0, 4, 6_000, 6_000]
+    assert ledger.reserve(new_id(), replace(claim, amount=1)) == [ADMITTED, 0, 5, 6_000, 0]
+    ledger.now = start + 9_999
+    assert ledger.reserve(new_id(), claim)[0] == DENIED
+    ledger.now = start + 25_000
+    assert ledger.reserve(new_id(), claim) == [ADMITTED, 0, 2, 5_000, 0]
+
+
+def test_an_amount_above_the_limit_never_fits(ledger):
+    for claim in (fixed(10_000, 5, 6), sliding(12_000, 5, 6), endless(5, 6)):
+        assert ledger.reserve(new_id(), claim)[4] == -1
+
+
+def test_a_refused_request_does_not_start_a_window(ledger):
+    ledger.reserve(new_id(), fixed(10_000, 5, 6))
+    assert ledger.dump() == {}
+
+
+def test_the_clock_stepping_back_keeps_the_window(ledger):
+    claim = fixed(10_000, limit=2)
+    ledger.reserve(new_id(), claim)
+    ledger.now -= 3_000
+    assert ledger.reserve(new_id(), claim)[:3] == [ADMITTED, 0, 2]
+    assert ledger.reserve(new_id(), claim)[0] == DENIED
+
+
+def test_calendar_window_comes_from_the_node_and_never_goes_back(ledger):
+    t = ledger.now
+    old = calendar(t - 1_000, t + 1_000, limit=3)
+    new = calendar(t + 1_000, t + 3_000, limit=3)
+    assert ledger.reserve(new_id(), old) == [ADMITTED, 0, 1, 1_000, 0]
+    ledger.now = t + 1_000
+    assert ledger.reserve(new_id(), new) == [ADMITTED, 0, 1, 2_000, 0]
+    # a node whose clock is behind counts in the window that has begun
+    assert ledger.reserve(new_id(), old) == [ADMITTED, 0, 2, 2_000, 0]
+    assert ledger.reserve(new_id(), replace(old, amount=2))[0] == DENIED
+
+
+def test_a_budget_without_end_never_resets_and_never_expires(ledger):
+    claim = endless(3)
+    assert ledger.reserve(new_id(), claim) == [ADMITTED, 0, 1, 0, 0]
+    ledger.now += 400 * 86_400_000
+    assert ledger.reserve(new_id(), replace(claim, amount=2))[2] == 3
+    assert ledger.reserve(new_id(), claim)[4] == -1
+    assert ledger.client.ttl(PREFIX + "n") == -1
+
+
+def test_sliding_window(ledger):
+    t = ledger.now  # a multiple of the slice
+    claim = sliding(12_000, limit=10, amount=6)
+    gone = 1_000 + 12_000 - 1
+    assert ledger.reserve(new_id(), claim) == [ADMITTED, 0, 6, gone, 0]
+    ledger.now = t + 5_000
+    assert ledger.reserve(new_id(), replace(claim, amount=4)) == [ADMITTED, 0, 10, gone, 0]
+    assert ledger.reserve(new_id(), replace(claim, amount=1)) == [DENIED, 0, 10, gone, gone - 5_000]
+    assert ledger.reserve(new_id(), replace(claim, amount=7))[4] == gone  # both must leave
+    ledger.now = t + gone - 1
+    assert ledger.used(claim) == 10
+    ledger.now = t + gone
+    assert ledger.used(claim) == 4
+    assert ledger.reserve(new_id(), claim)[:3] == [ADMITTED, 0, 10]
+    assert len(ledger.client.hgetall(PREFIX + "s")) == 2  # what no longer counts is not kept
+
+
+def test_no_sliding_window_of_that_length_exceeds_the_limit(ledger):
+    rng = random.Random(7)
+    length, limit, admitted = 1_000, 20, []  # 1000 is no multiple of 12
+    for _ in range(1_500):
+        ledger.now += rng.randrange(40)
+        claim = sliding(length, limit, rng.randrange(1, 6))
+        if ledger.reserve(new_id(), claim)[0] == ADMITTED:
+            admitted.append((ledger.now, claim.amount))
+    for end, _ in admitted:
+        assert sum(a for t, a in admitted if end - length < t <= end) <= limit
+    assert len(admitted) > 200
+
+
+def test_parallel_slots_come_back_at_settle_and_at_lapse(ledger):
+    claim = parallel(2)
+    first, second = new_id(), new_id()
+    assert ledger.reserve(first, claim) == [ADMITTED, 0, 1, 0, 0]
+    assert ledger.reserve(second, claim) == [ADMITTED, 0, 2, 0, 0]
+    assert ledger.reserve(new_id(), claim) == [DENIED, 0, 2, 0, 0]
+    assert ledger.settle(first, [claim], [0]) == 1
+    ledger.now += 1_000
+    assert ledger.reserve(new_id(), claim)[0] == ADMITTED
+    ledger.now += TTL - 1_000  # the second one's deadline
+    assert ledger.used(claim) == 1
+
+
+def test_all_claims_or_none(ledger):
+    wide = [fixed(10_000, 100), sliding(12_000, 100), endless(100), parallel(100),
+            calendar(ledger.now, ledger.now + 10_000, 100)]
+    for i in range(len(wide) + 1):
+        ledger.reserve(new_id(), *wide)
+        before = ledger.dump()
+        claims = wide[:i] + [replace(fixed(10_000, 0), name="tight")] + wide[i:]
+        reply = ledger.reserve(new_id(), *claims)
+        assert reply[:2] == [DENIED, i]
+        assert reply[2 + 3 * i + 2] == -1
+        assert ledger.dump() == before
+
+
+def test_claims_on_one_counter_add_up(ledger):
+    for claim in (fixed(10_000, 10, 4), sliding(12_000, 10, 4), endless(10, 4)):
+        request = new_id()
+        assert ledger.reserve(request, claim, replace(claim, amount=7))[:2] == [DENIED, 1]
+        reply = ledger.reserve(request, claim, replace(claim, amount=6))
+        assert (reply[0], reply[2], reply[5]) == (ADMITTED, 10, 10)
+        assert ledger.used(claim) == 10
+        ledger.settle(request, [claim, claim], [1, 2])
+        assert ledger.used(claim) == 3
+    both = parallel(2)
+    request = new_id()
+    assert ledger.reserve(request, both, both)[0] == ADMITTED
+    assert ledger.reserve(new_id(), both)[0] == DENIED
+    ledger.settle(request, [both, both], [0, 0])
+    assert ledger.used(both) == 0
+
+
+def every_kind(ledger, limit=100, amount=10):
+    return [fixed(10_000, limit, amount), sliding(12_000, limit, amount), endless(limit, amount),
+            calendar(ledger.now, ledger.now + 10_000, limit, amount), parallel(3)]
+
+
+def used_of(ledger, claims):
+    return [ledger.used(c) for c in claims]
+
+
+def test_reserve_twice_holds_once(ledger):
+    claims, request = every_kind(ledger, limit=10), new_id()
+    first = ledger.reserve(request, *claims)
+    before = ledger.dump()
+    assert ledger.reserve(request, *claims) == first
+    assert ledger.dump() == before
+
+
+@pytest.mark.parametrize("actual", [0, 3, 10, 250])
+def test_settle_replaces_the_hold_exactly_once(ledger, actual):
+    claims, request = every_kind(ledger), new_id()
+    ledger.reserve(new_id(), *claims)
+    ledger.reserve(request, *claims)
+    amounts = [actual] * 4 + [0]
+    assert ledger.settle(request, claims, amounts) == 1
+    assert used_of(ledger, claims) == [10 + actual] * 4 + [1]
+    assert ledger.settle(request, claims, amounts) == 0
+    assert ledger.settle(new_id(), claims, amounts) == 0
+    assert used_of(ledger, claims) == [10 + actual] * 4 + [1]
+    assert f"{PREFIX}hold:{request}".encode() not in ledger.dump()
+
+
+def test_debt_is_kept(ledger):
+    claim, request = fixed(10_000, 10, 10), new_id()
+    ledger.reserve(request, claim)
+    ledger.settle(request, [claim], [50])
+    assert ledger.reserve(new_id(), replace(claim, amount=0))[:3] == [DENIED, 0, 50]
+    assert ledger.reserve(new_id(), replace(claim, limit=51, amount=1))[:3] == [ADMITTED, 0, 51]
+
+
+def test_a_late_settle_changes_nothing_in_a_newer_window(ledger):
+    t = ledger.now
+    claims = [fixed(10_000, 100, 10), sliding(12_000, 100, 10), calendar(t, t + 10_000, 100, 10)]
+    request = new_id()
+    ledger.reserve(request, *claims)
+    ledger.now = t + 30_000
+    newer = claims[:2] + [calendar(t + 30_000, t + 40_000, 100, 10)]
+    ledger.reserve(new_id(), *newer)
+    assert ledger.settle(request, claims, [99, 99, 99]) == 1
+    assert used_of(ledger, newer) == [10, 10, 10]
+
+
+def test_settle_in_the_same_sliding_window_hits_the_slice_of_the_hold(ledger):
+    claim, request = sliding(12_000, 100, 10), new_id()
+    t = ledger.now
+    ledger.reserve(request, claim)
+    ledger.now = t + 6_000
+    ledger.reserve(new_id(), claim)
+    ledger.settle(request, [claim], [30])
+    assert ledger.used(claim) == 40
+    ledger.now = t + 12_999
+    assert ledger.used(claim) == 10
+
+
+def test_a_lapsed_hold_is_charged_as_held(ledger):
+    for op in (ledger.settle, ledger.charge):
+        claims, request = [endless(100, 10), parallel(3)], new_id()
+        before = ledger.used(claims[0])
+        ledger.reserve(request, *claims)
+        ledger.now += TTL
+        assert ledger.used(claims[1]) == 0
+        assert op(request, claims, [1, 0]) == 0
+        assert used_of(ledger, claims) == [before + 10, 0]
+
+
+def test_renew_moves_the_deadline(ledger):
+    claims, request = [endless(100, 10), parallel(3)], new_id()
+    ledger.reserve(request, *claims)
+    ledger.now += TTL - 1
+    assert ledger.renew(request, *claims) == 1
+    ledger.now += TTL - 1
+    assert used_of(ledger, claims) == [10, 1]
+    assert ledger.settle(request, claims, [4, 0]) == 1
+    assert used_of(ledger, claims) == [4, 0]
+    assert ledger.renew(request, *claims) == 0
+    assert used_of(ledger, claims) == [4, 0]
+
+
+def test_renew_of_a_lapsed_hold_does_nothing(ledger):
+    claims, request = [endless(100, 10), parallel(3)], new_id()
+    ledger.reserve(request, *claims)
+    ledger.now += TTL
+    assert ledger.renew(request, *claims) == 0
+    assert used_of(ledger, claims) == [10, 0]
+
+
+def test_charge_without_a_hold_adds_exactly_once(ledger):
+    claims, request = every_kind(ledger, limit=5), new_id()
+    ledger.charge(request, claims, [30] * 4 + [0])
+    assert used_of(ledger, claims) == [30] * 4 + [0]
+    assert ledger.charge(request, claims, [30] * 4 + [0]) == 0
+    assert used_of(ledger, claims) == [30] * 4 + [0]
+
+
+def test_charge_with_a_hold_replaces_it(ledger):
+    claims, request = every_kind(ledger), new_id()
+    ledger.reserve(request, *claims)
+    assert ledger.charge(request, claims, [3] * 4 + [0]) == 1
+    assert used_of(ledger, claims) == [3] * 4 + [0]
+    assert ledger.charge(request, claims, [3] * 4 + [0]) == 0
+    assert ledger.settle(request, claims, [3] * 4 + [0]) == 0
+    assert used_of(ledger, claims) == [3] * 4 + [0]
+
+
+def test_a_reserve_that_arrives_after_its_charge_is_void(ledger):
+    claims, request = every_kind(ledger), new_id()
+    ledger.charge(request, claims, [0] * 5)
+    assert ledger.reserve(request, *claims) == [VOID]
+    assert used_of(ledger, claims) == [0] * 5
+
+
+def test_a_charge_goes_to_the_window_of_its_admission(ledger):
+    t = ledger.now
+    day = calendar(t - 5_000, t + 5_000, 100)
+    claims = [fixed(10_000, 100), sliding(12_000, 100), day]
+    ledger.reserve(new_id(), *claims)
+    ledger.now = t + 11_000
+    newer = claims[:2] + [calendar(t + 5_000, t + 15_000, 100)]
+    ledger.reserve(new_id(), *newer)
+    assert used_of(ledger, newer) == [1, 2, 1]
+    ledger.charge(new_id(), claims, [7, 7, 7], at=t + 2_000)  # an older window, but of the sliding one
+    assert used_of(ledger, newer) == [1, 9, 1]
+    ledger.charge(new_id(), newer, [7, 7, 7], at=t + 10_500)
+    assert used_of(ledger, newer) == [8, 16, 8]
+    ledger.charge(new_id(), [claims[1]], [7], at=t - 12_000)  # out of the sliding window
+    assert ledger.used(claims[1]) == 16
+    ledger.now = t + 15_000 - 1
+    assert ledger.used(claims[1]) == 8  # what was charged to t + 2000 has left
+
+
+def test_charges_that_begin_a_counter_may_come_in_any_order(ledger):
+    claim, t = fixed(10_000, 100), ledger.now
+    ledger.now = t + 5_000
+    for at in (t + 3_000, t, t + 4_000):
+        ledger.charge(new_id(), [claim], [7], at=at)
+    assert ledger.used(claim) == 21
+    assert ledger.reserve(new_id(), claim) == [ADMITTED, 0, 22, 8_000, 0]
+
+
+def test_a_charge_from_a_node_whose_clock_is_ahead_counts_now(ledger):
+    claim = sliding(12_000, 100)
+    ledger.charge(new_id(), [claim], [7], at=ledger.now + 3_600_000)
+    assert ledger.used(claim) == 7
+    ledger.now += 13_000
+    assert ledger.used(claim) == 0
+
+
+def test_amounts_are_exact_up_to_nine_quadrillion(ledger):
+    most = 9_000_000_000_000_000
+    for claim in (fixed(10_000, most), sliding(12_000, most), endless(most),
+                  calendar(ledger.now, ledger.now + 9_000, most)):
+        request = new_id()
+        assert ledger.reserve(request, replace(claim, amount=most - 1))[2] == most - 1
+        assert ledger.reserve(new_id(), replace(claim, amount=2))[0] == DENIED
+        assert ledger.reserve(new_id(), replace(claim, amount=1))[:3] == [ADMITTED, 0, most]
+        assert ledger.settle(request, [claim], [most - 3]) == 1
+        assert ledger.used(claim) == most - 2
+        assert ledger.reserve(new_id(), replace(claim, amount=most))[0] == DENIED
+
+
+def test_every_key_has_a_time_to_live_that_covers_its_window(client):
+    ledger = Ledger(client)
+    now = int(time.time() * 1000)
+    claims = [fixed(10_000, 9), sliding(12_000, 9), calendar(now, now + 20_000, 9), parallel(9)]
+    request = new_id()
+    ledger.reserve(request, *claims)
+    ttl = {c.name: client.pttl(PREFIX + c.name) for c in claims}
+    assert 10_000 + TTL - 2_000 < ttl["f"] <= 10_000 + TTL
+    assert 12_000 + TTL - 2_000 < ttl["s"] <= 13_000 + TTL
+    assert 20_000 + TTL - 2_000 < ttl["c"] <= 20_000 + TTL
+    assert TTL - 2_000 < ttl["p"] <= TTL
+    assert TTL < client.pttl(f"{PREFIX}hold:{request}") <= TTL + 3_600_000
+    ledger.settle(request, claims, [2, 2, 2, 0])
+    ledger.charge(new_id(), [replace(c, name="x" + c.name) for c in claims], [5, 5, 5, 0])
+    assert all(client.pttl(key) > 0 for key in client.keys("*"))
+
+
+def test_a_calendar_window_long_over_by_this_clock_is_not_forgotten_at_once(client):
+    ledger = Ledger(client)
+    now = int(time.time() * 1000)
+    claim = calendar(now - 7_200_000, now - 3_600_000, 1)  # a node whose clock is an hour behind
+    assert ledger.reserve(new_id(), claim)[:3] == [ADMITTED, 0, 1]
+    assert ledger.reserve(new_id(), claim)[:3] == [DENIED, 0, 1]
+
+
+def test_names_may_be_any_bytes(ledger):
+    claim = fixed(10_000, 1, name="team:\x00\r\n$3 ü%")
+    assert ledger.reserve(new_id(), claim)[0] == ADMITTED
+    assert ledger.reserve(new_id(), claim)[0] == DENIED
+
+
+def test_all_keys_share_the_slot_of_the_prefix(ledger):
+    ledger.reserve(new_id(), *every_kind(ledger))
+    assert len({key_slot(key) for key in ledger.dump()}) == 1
+
+
+def race(url, threads, work):
+    failures = []
+
+    def run(i):
+        own = redis.Redis.from_url(url)
+        try:
+            work(Ledger(own), i)
+        except Exception as error:  # reported by the test
+            failures.append(error)
+        finally:
+            own.close()
+
+    running = [threading.Thread(target=run, args=(i,)) for i in range(threads)]
+    for t in running:
+        t.start()
+    for t in running:
+        t.join()
+    assert failures == []
+
+
+def test_racing_clients_never_exceed_a_limit(redis_process, client):
+    budget, rate, slots = endless(100, 1), sliding(600_000, 300, 2, name="r"), parallel(120)
+    admitted = []
+
+    def work(ledger, _):
+        for _ in range(40):
+            if ledger.reserve(new_id(), budget, rate, slots)[0] == ADMITTED:
+                admitted.append(1)
+
+    race(redis_process.url, 16, work)
+    assert len(admitted) == 100
+    assert used_of(Ledger(client), [budget, rate, slots]) == [100, 200, 100]
+
+
+def test_racing_settlements_of_one_request_count_once(redis_process, client):
+    claims = [endless(10_000, 10), parallel(500)]
+    requests = [new_id() for _ in range(60)]
+    ledger = Ledger(client)
+    for request in requests[:30]:
+        ledger.reserve(request, *claims)
+    done = []
+
+    def work(ledger, i):
+        order = requests[:]
+        random.Random(i).shuffle(order)
+        for request in order:
+            done.append(ledger.charge(request, claims, [3, 0]))
+
+    race(redis_process.url, 8, work)
+    assert sum(done) == len(requests)
+    assert used_of(ledger, claims) == [3 * len(requests), 0]
+
+
+class Model:
+    """The same rules told once more, with a list of entries instead of counters."""
+
+    def __init__(self):
+        self.starts, self.entries, self.holds, self.ended = {}, [], {}, set()
+
+    def window(self, c, t):
+        if c.kind == "s":
+            return t // c.a
+        if c.kind == "f":
+            start = self.starts.get(c.name, t)
+            return start if t < start + c.a else start + (t - start) // c.a * c.a
+        return 0
+
+    def counts(self, c, window, now):
+        if c.kind == "s":
+            return (window + 1) * c.a + c.b - 1 > now
+        return window == self.window(c, now)
+
+    def used(self, c, now):
+        if c.kind == "p":
+            return sum(1 for deadline, hold in self.holds.values() if deadline > now
+                       for claim, _ in hold if claim.name == c.name)
+        return sum(e[2] for e in self.entries if e[0] == c.name and self.counts(c, e[1], now))
+
+    def reserve(self, request, claims, now):
+        if request in self.ended:
+            return VOID, None
+        if request in self.holds and self.holds[request][0] > now:
+            return ADMITTED, None
+        for i, c in enumerate(claims):
+            if self.used(c, now) + c.amount > c.limit:
+                return DENIED, i
+        hold = []
+        for c in claims:
+            window = self.window(c, now)
+            if c.kind == "f":
+                self.starts[c.name] = window
+            entry = [c.name, window, c.amount if c.kind != "p" else 0]
+            self.entries.append(entry)
+            hold.append((c, entry))
+        self.holds[request] = (now + TTL, hold)
+        return ADMITTED, None
+
+    def end(self, request, amounts, now):
+        deadline, hold = self.holds.pop(request)
+        if deadline <= now:
+            return 0
+        for (c, entry), amount in zip(hold, amounts):
+            if c.kind != "p" and self.counts(c, entry[1], now):
+                entry[2] = amount
+        return 1
+
+    def settle(self, request, amounts, now):
+        return self.end(request, amounts, now) if request in self.holds else 0
+
+    def charge(self, request, claims, amounts, now):
+        if request in self.ended:
+            return 0
+        self.ended.add(request)
+        if request in self.holds:
+            return self.end(request, amounts, now)
+        for c, amount in zip(claims, amounts):
+            if c.kind != "p" and amount > 0:
+                window = self.window(c, now)
+                if c.kind == "f":
+                    self.starts[c.name] = window
+                self.entries.append([c.name, window, amount])
+        return 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_histories_agree_with_a_model(ledger, seed):
+    rng = random.Random(seed)
+    model = Model()
+    known = [fixed(7_000, 40, name="f1"), fixed(90_000, 120, name="f2"), sliding(5_000, 30, name="s1"),
+             sliding(100_000, 90, name="s2"), endless(4_000), parallel(5)]
+    recent = []
+    for _ in range(1_500):
+        ledger.now += rng.choice([0, 0, 1, 50, 400, 3_000, 20_000] + [TTL] * (rng.random() < 0.05))
+        claims = [replace(c, amount=1 if c.kind == "p" else rng.randrange(12),
+                          limit=c.limit + rng.randrange(3)) for c in rng.sample(known, rng.randrange(1, 7))]
+        action = rng.random()
+        if action < 0.55 or not recent:
+            request = rng.choice(recent)[0] if recent and rng.random() < 0.1 else new_id()
+            reply = ledger.reserve(request, *claims)
+            was_held = request in model.holds and model.holds[request][0] > ledger.now
+            verdict, denied = model.reserve(request, claims, ledger.now)
+            assert reply[0] == verdict
+            if verdict == DENIED:
+                assert reply[1] == denied
+            if verdict == ADMITTED and not was_held:
+                recent = [r for r in recent if r[0] != request] + [(request, claims)]
+        else:
+            request, claims = rng.choice(recent[-20:])
+            amounts = [0 if c.kind == "p" else rng.randrange(25) for c in claims]
+            if action < 0.85:
+                assert ledger.settle(request, claims, amounts) == model.settle(request, amounts, ledger.now)
+            else:
+                request = request if rng.random() < 0.7 else new_id()
+                assert ledger.charge(request, claims, amounts) == model.charge(request, claims, amounts, ledger.now)
+        for c in known:
+            assert ledger.used(c) == model.used(c, ledger.now)
