@@ -14,12 +14,14 @@ ifeq ($(origin CXX),default)
 CXX       := $(if $(findstring clang,$(CC)),clang++,g++)
 endif
 # The distribution's nginx source (package nginx-dev), or any nginx source tree.
-NGINX_SRC ?= /usr/share/nginx/src
+DISTRO_NGINX := /usr/share/nginx/src
+NGINX_SRC ?= $(DISTRO_NGINX)
 CC_OPT    ?= -g -O2 -fPIC -Wall -Wextra
 LD_OPT    ?= -Wl,-z,relro -Wl,-z,now -fPIC
 
 BUILD     := $(ROOT)/build
-OBJS      := $(BUILD)/$(notdir $(CC))
+# One directory per compiler and nginx source: build/gcc, build/clang, build/gcc-nginx-1.30.0 …
+OBJS      := $(BUILD)/$(notdir $(CC))$(if $(filter-out $(DISTRO_NGINX),$(NGINX_SRC)),-$(notdir $(NGINX_SRC:/=)))
 MODULE    := $(OBJS)/ngx_http_llm_module.so
 SOURCES   := $(wildcard src/*/*.cpp src/*/*.hpp)
 JOBS      ?= $(shell nproc)
@@ -44,7 +46,8 @@ $(OBJS)/Makefile: config config.make $(wildcard src/*)
 
 # Unit tests: the rooms that know nothing of nginx.
 UNIT_SRCS := $(wildcard src/llm/*.cpp src/keys/*.cpp) $(PURE_SRCS) $(wildcard t/unit/*.cpp)
-PURE_SRCS  = src/ledger/window.cpp src/ledger/book.cpp src/ledger/counter_id.cpp src/spend/row.cpp
+PURE_SRCS  = $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp counter_id.cpp limit_rule.cpp redis_url.cpp) \
+             $(addprefix src/spend/,row.cpp segment.cpp spool.cpp spool_reader.cpp columns.cpp)
 UNIT_OBJS  = $(UNIT_SRCS:%.cpp=$(BUILD)/unit/%.o)
 UNIT_FLAGS = -std=c++20 -g -O1 -Wall -Wextra -Werror -Isrc -MMD -MP \
              -fsanitize=address,undefined -fno-sanitize-recover=all

@@ -122,8 +122,9 @@ def test_refusal_names_no_other_tenant(gateway, mock):
 def test_sdk_does_not_retry_an_empty_budget(gateway, mock, openai_client):
     one = gateway(budgets=["key=* 0.0001usd/30d"])
     client = openai_client(one, max_retries=2)
-    with pytest.raises(openai.RateLimitError, match="budget"):
+    with pytest.raises(openai.RateLimitError) as refused:
         client.chat.completions.create(**BODY)
+    assert refused.value.code == "budget_exceeded"
     assert len(one.wait_rows(1)) == len(one.access_log()) == 1
     assert mock.count() == 0
 

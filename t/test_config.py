@@ -223,7 +223,7 @@ def test_accepted(conf, line):
     assert SECRET not in said
 
 
-@pytest.mark.parametrize("missing", ["llm_zone", "llm_keys", "llm_prices", "llm_spool"])
+@pytest.mark.parametrize("missing", ["llm_keys", "llm_prices", "llm_spool"])
 def test_llm_on_needs(conf, missing):
     text = write(conf.prefix, "llm off;").replace(BASE[missing].format(dir=conf.prefix), "")
     code, said = conf.conf_test(text)

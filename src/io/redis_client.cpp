@@ -140,7 +140,7 @@ void RedisClient::on_writable() noexcept {
 }
 
 bool RedisClient::submit(const RedisCommand& command, ReplyHandler& handler) noexcept {
-    if (state_ != State::ready || pending_.size() >= config_.max_pending ||
+    if (!accepts() || pending_.size() >= config_.max_pending ||
         !send(command, &handler)) {
         return false;
     }
@@ -283,7 +283,9 @@ void RedisClient::check_deadlines() noexcept {
     while (timed_out_ < pending_.size() && reached(now, pending_[timed_out_].sent + timeout)) {
         ReplyHandler* handler = pending_[timed_out_++].handler;
         ++stats_.timeouts;
-        handler->on_timeout();
+        if (handler != nullptr) {
+            handler->on_timeout();
+        }
     }
     if (!pending_.empty() && reached(now, pending_.front().sent + kStuckTimeouts * timeout)) {
         drop("no answer in time");

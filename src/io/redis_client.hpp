@@ -65,10 +65,15 @@ class RedisClient final : private FdWatcher::Handler {
     // Commands that wait hear on_reply(nullptr).
     void close() noexcept;
 
-    // False: not ready or too much pending; then the handler hears nothing.
+    // False: it does not accept commands or too much is pending; then the handler hears nothing.
     bool submit(const RedisCommand& command, ReplyHandler& handler) noexcept;
 
     bool ready() const noexcept { return state_ == State::ready; }
+    // Commands are taken: also while the very first connection is being made, since "not yet" is no
+    // outage. During an outage attempts to connect keep nobody waiting.
+    bool accepts() const noexcept {
+        return ready() || (state_ == State::connecting && !failure_reported_);
+    }
     size_t pending() const noexcept { return pending_.size(); }
     const RedisStats& stats() const noexcept { return stats_; }
 

@@ -10,14 +10,12 @@
 //   admit  ⇔  for every claim: value + amount ≤ limit      (parallel: held + 1 ≤ limit)
 //
 // Both ledgers keep these rules, with the same arithmetic (window.hpp):
-//  - Fixed and calendar windows roll at admission, by the clock. A hold belongs to the window it
-//  was
-//    made in: settled later, it changes nothing in a newer window.
+//  - Fixed and calendar windows roll at admission, by the clock. A hold belongs to the window that
+//    it was made in: settled later, it changes nothing in a newer one.
 //  - Sliding windows (rates) count in kSlices slices; everything in a slice that still overlaps the
 //    window counts, so that no window of that length ever holds more than the limit.
 //  - settle replaces the held amount by the actual one in the window of the hold, whatever the
-//  limit
-//    says (a charge may exceed it; debt is kept). Exactly once: a second settle of an id does
+//    limit says (a charge may exceed it; debt is kept). Exactly once: a second settle of an id does
 //    nothing.
 //  - A hold that lapses (deadline, dead owner) is charged as held; parallel slots are given back.
 //  - The limit is an argument of the claim, never stored: changing it resets nothing.
@@ -74,9 +72,9 @@ inline constexpr size_t kMaxClaims = 24;  // per request; the configuration is c
 struct CounterState {
     int64_t used = 0;      // settled + held; after an admission it includes the claim
     int64_t reset_ms = 0;  // until the window ends; sliding: until the value has fallen to zero
-    int64_t retry_ms =
-        0;  // denied claim: until the amount could fit if nothing else came; -1: never;
-            // parallel: 0, a running request has to end. 0 for a claim that fits
+    // Denied claim: until the amount could fit if nothing else came; -1: never; parallel: 0, since a
+    // running request has to end first. 0 for a claim that fits.
+    int64_t retry_ms = 0;
 };
 
 enum class Outcome : uint8_t {
@@ -120,6 +118,9 @@ class Ledger {
 
     // The waiter is going away. If its hold is made after all, the ledger gives it back.
     virtual void abandon(Waiter& waiter) noexcept = 0;
+
+    // The request is still running: its hold's deadline moves on. Not waited for.
+    virtual void renew(const llm::RequestId& id, std::span<const Claim> claims) noexcept = 0;
 
     // Not waited for. `claims` as they were reserved.
     virtual void settle(const llm::RequestId& id, std::span<const Claim> claims,

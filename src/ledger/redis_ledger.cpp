@@ -181,7 +181,7 @@ std::optional<Decision> RedisLedger::reserve(const llm::RequestId& id,
                                              std::span<const Claim> claims,
                                              Waiter& waiter) noexcept {
     ++stats_.reserves;
-    if (!client_.ready()) {
+    if (!client_.accepts()) {
         return fall_back(id, claims, waiter);
     }
     try {
@@ -275,7 +275,7 @@ void RedisLedger::release(RedisOp op, const llm::RequestId& id,
 
 void RedisLedger::renew(const llm::RequestId& id, std::span<const Claim> claims) noexcept {
     if (const auto found = elsewhere_.find(id); found != elsewhere_.end() && found->second.local) {
-        local_.renew(id);
+        local_.renew(id, claims);
     }
     try {
         renewals_.submit(command(RedisOp::renew, id, claims, kNothing, io::wall_ms()));

@@ -63,9 +63,7 @@ class RedisLedger final : public Ledger, private io::RedisClient::Observer {
     void settle(const llm::RequestId& id, std::span<const Claim> claims,
                 const Actual& actual) noexcept override;
 
-    // Moves the hold's deadline to hold_ttl_ms from now. For streams that run longer than half of
-    // it.
-    void renew(const llm::RequestId& id, std::span<const Claim> claims) noexcept;
+    void renew(const llm::RequestId& id, std::span<const Claim> claims) noexcept override;
 
     // For exit_process: waits, blocking, for what is still unsettled.
     void drain(int64_t max_ms) noexcept;

@@ -35,10 +35,10 @@ void ShmLedger::settle(const llm::RequestId& id, std::span<const Claim>,
     book_.settle(id, actual);
 }
 
-bool ShmLedger::renew(const llm::RequestId& id) noexcept {
+void ShmLedger::renew(const llm::RequestId& id, std::span<const Claim>) noexcept {
     const int64_t now = io::wall_ms();
     Lock lock(mutex_);
-    return book_.renew(id, now);
+    book_.renew(id, now);
 }
 
 void ShmLedger::observe(std::span<const Claim> claims, const Decision& decision) noexcept {

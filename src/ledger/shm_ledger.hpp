@@ -16,11 +16,10 @@ class ShmLedger final : public Ledger {
     std::optional<Decision> reserve(const llm::RequestId& id, std::span<const Claim> claims,
                                     Waiter& waiter) noexcept override;
     void abandon(Waiter&) noexcept override {}  // nobody ever waits
+    void renew(const llm::RequestId& id, std::span<const Claim> claims) noexcept override;
     void settle(const llm::RequestId& id, std::span<const Claim> claims,
                 const Actual& actual) noexcept override;
 
-    // A stream is still running: its hold gets a new deadline. False: there is no such hold.
-    bool renew(const llm::RequestId& id) noexcept;
 
     // What another ledger decided about these claims, as the node's last known state. See
     // Book::observe.

@@ -18,10 +18,10 @@ struct ResponseFacts {
     Usage usage;               // valid if has_usage; the last one that came
     int64_t output_bytes = 0;  // bytes of decoded output text, reasoning, refusals and tool
                                // arguments: an upper bound of the tokens that they are
-    bool complete = false;    // JSON: parsed to its end; SSE: [DONE] was seen
-    bool malformed = false;   // something could not be parsed
-    bool has_output = false;  // a first token was seen (for the time to it)
-    std::string model;        // as the provider names it, at most 256 bytes; not validated as UTF-8
+    bool complete = false;     // JSON: parsed to its end; SSE: [DONE] was seen
+    bool malformed = false;    // something could not be parsed
+    bool has_output = false;   // a first token was seen (for the time to it)
+    std::string model;  // as the provider names it, at most 256 bytes; not validated as UTF-8
 };
 
 // A whole JSON response.

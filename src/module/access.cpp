@@ -136,6 +136,7 @@ ngx_int_t forward(Call& call) {
         r->loc_conf = without_error_pages(r, *conf);
     }
     call.provider_status = 0;
+    call.keep_hold();
     call.stage = Call::Stage::forwarded;
     return NGX_DECLINED;
 }

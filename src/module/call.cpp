@@ -8,6 +8,9 @@ namespace module {
 
 namespace {
 
+// A fraction of the time that ledgers keep a hold.
+constexpr int64_t kRenewMs = ledger::Book::kDefaultHoldTtl / 4;
+
 llm::RequestId new_request_id(int64_t now_ms) {
     std::array<uint8_t, 10> random;
     if (RAND_bytes(random.data(), random.size()) != 1) {
@@ -25,7 +28,8 @@ Call::Call(ngx_http_request_t* request, const Gateway& gateway)
       started_ms(static_cast<int64_t>(request->start_sec) * 1000 +
                  static_cast<int64_t>(request->start_msec)),
       dialect(llm::client_dialect(io::view(request->uri))),
-      endpoint(llm::endpoint_of(io::view(request->uri))) {}
+      endpoint(llm::endpoint_of(io::view(request->uri))),
+      hold_renewed_ms_(io::wall_ms()) {}
 
 Call::~Call() {
     if (stage == Stage::reserving) {
@@ -39,6 +43,14 @@ void Call::on_decision(const ledger::Decision& made) noexcept {
     stage = Stage::decided;
     // Back into the phases by way of the connection's own handler, never from inside the ledger.
     ngx_post_event(r->connection->write, &ngx_posted_events);
+}
+
+void Call::keep_hold() noexcept {
+    const int64_t now = io::wall_ms();
+    if (hold_open && now - hold_renewed_ms_ >= kRenewMs) {
+        hold_renewed_ms_ = now;
+        Worker::current().ledger().renew(id, asked_claims());
+    }
 }
 
 llm::ResponseFacts Call::facts() const noexcept {

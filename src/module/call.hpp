@@ -50,6 +50,8 @@ class Call final : public ledger::Waiter {
     bool has_next_deployment() const noexcept { return attempts < order.size(); }
     std::span<const ledger::Claim> asked_claims() const noexcept { return {claims.data(), n_claims}; }
 
+    // Something of the answer has come: the hold has to outlive a long stream.
+    void keep_hold() noexcept;
     // The provider's answer was read to its end.
     bool is_complete() const noexcept { return facts().complete; }
     // What the call has come to so far, if it ended now.
@@ -89,6 +91,8 @@ class Call final : public ledger::Waiter {
 
   private:
     llm::ResponseFacts facts() const noexcept;
+
+    int64_t hold_renewed_ms_;
 };
 
 // The phases of a call (see design: "The way of a request").

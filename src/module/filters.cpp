@@ -172,6 +172,9 @@ ngx_int_t edit(Response& response, ngx_chain_t* in) {
 }
 
 ngx_int_t filter_body(Response& response, ngx_chain_t* in) {
+    if (response.call != nullptr) {
+        response.call->keep_hold();
+    }
     switch (response.mode) {
         case Response::Mode::replaced:
             return send_replacement(response, in);

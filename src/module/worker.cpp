@@ -61,8 +61,7 @@ std::unique_ptr<spend::PostgresWriter> make_writer(const Gateway& gateway, spend
 }  // namespace
 
 Worker::Worker(const Gateway& gateway)
-    : gateway_(gateway),
-      shm_ledger_(book_of(gateway), *zone_memory(gateway.zone).mutex),
+    : shm_ledger_(book_of(gateway), *zone_memory(gateway.zone).mutex),
       redis_ledger_(make_redis_ledger(gateway, shm_ledger_)),
       spool_(spool_config(*gateway.spool)),
       writer_(make_writer(gateway, spool_)),

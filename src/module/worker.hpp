@@ -35,7 +35,6 @@ class Worker {
   private:
     void housekeep() noexcept;
 
-    const Gateway& gateway_;
     ledger::ShmLedger shm_ledger_;
     std::unique_ptr<ledger::RedisLedger> redis_ledger_;  // only with llm_redis
     spend::Spool spool_;

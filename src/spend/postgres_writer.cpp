@@ -258,6 +258,7 @@ void PostgresWriter::wake_now() noexcept {
 
 void PostgresWriter::scan() noexcept {
     guard([this] {
+        reader_.give_back();
         reader_.adopt_orphans();
         if (reader_.catching_up() && !retrying_ && client_.ready()) {
             wake_now();
@@ -281,7 +282,8 @@ void PostgresWriter::drain(int max_ms) noexcept {
     for (io::Timer* timer : {&wake_, &scan_, &hold_}) {
         timer->cancel();
     }
-    reader_.release();
+    reader_.rewind();
+    reader_.give_back();
 }
 
 }  // namespace spend

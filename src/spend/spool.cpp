@@ -86,7 +86,16 @@ bool Spool::has_room(uint64_t bytes) {
 }
 
 bool Spool::has_reserve() noexcept {
-    return has_room(config_.max_bytes / 16);
+    try {
+        if (has_room(config_.max_bytes / 16)) {
+            return true;
+        }
+    } catch (const std::exception&) {
+        error_ = "out of memory";
+        return false;
+    }
+    close_active();  // as above
+    return false;
 }
 
 void Spool::look_at_directory(int64_t now_ms) {

@@ -17,8 +17,8 @@ struct SpoolConfig {
     // Bound of all files in the directory, those of other workers included. Each worker looks at
     // the directory every few seconds only, so what the others write meanwhile may exceed it.
     uint64_t max_bytes = uint64_t{4} << 30;
-    uint64_t segment_bytes = uint64_t{64}
-                             << 20;  // a segment is closed at this size; ≤ max_bytes / 16
+    // A segment is closed at this size, or at max_bytes / 16.
+    uint64_t segment_bytes = uint64_t{64} << 20;
 };
 
 struct SpoolCounters {
@@ -39,7 +39,8 @@ class Spool {
     // False: the row is not recorded, the spool is as it was, and the next append tries again.
     bool append(const Row& row) noexcept;
 
-    // Rows of requests that are admitted now will find room: there is a reserve for those under way.
+    // Rows of requests that are admitted now will find room: there is a reserve for those under
+    // way.
     bool has_reserve() noexcept;
 
     // What went wrong since the last call, for an operator; empty: nothing new. At most one

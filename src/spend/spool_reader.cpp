@@ -11,10 +11,6 @@ namespace {
 
 constexpr size_t kMaxHeld = 64;  // so that a large backlog does not eat the file descriptors
 
-// An active segment that is wholly committed is given back from this size on, not only when it is
-// full: an idle worker holds no more than this of a small spool.
-constexpr uint64_t kGiveBackBytes = uint64_t{1} << 20;
-
 }  // namespace
 
 void SpoolReader::adopt_orphans() {
@@ -136,10 +132,6 @@ bool SpoolReader::commit() {
     Segment* segment = reading_;
     reading_ = nullptr;
     torn_lines_ += std::exchange(torn_read_, 0);
-    const bool active = segment == spool_.active();
-    if (active && position_ == segment->size() && position_ >= kGiveBackBytes) {
-        spool_.close_active();
-    }
     if (!segment->commit(position_)) {
         spool_.report("cannot write the position of \"" + spool_.directory() + "/" +
                       segment->name() + "\": " + std::strerror(errno));
@@ -153,9 +145,11 @@ void SpoolReader::rewind() noexcept {
     torn_read_ = 0;
 }
 
-void SpoolReader::release() {
-    rewind();
-    spool_.close_active();
+void SpoolReader::give_back() {
+    const Segment* active = spool_.active();
+    if (active != nullptr && active->committed() == active->size()) {
+        spool_.close_active();
+    }
     collect_closed();
 }
 

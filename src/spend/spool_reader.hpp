@@ -31,8 +31,9 @@ class SpoolReader {
     // Nothing read since the last commit is: it will be read again.
     void rewind() noexcept;
 
-    // Deletes what is done, to be called before the worker exits; the rest is for a successor.
-    void release();
+    // Deletes all that is committed, the active segment too: to be called every few seconds, so
+    // that an idle worker holds nothing of a small spool, and before the worker exits.
+    void give_back();
 
     // There are closed segments to read, so more than this worker's latest rows.
     bool catching_up() const noexcept { return !held_.empty(); }

@@ -239,6 +239,13 @@ TEST(Cost, BoundIsExactForWholeNanoRates) {
     EXPECT_EQ(mini.upper_bound(-1, -1), 0);
 }
 
+TEST(Cost, OneTokenIsRoundedUpOnce) {
+    const ModelPrice price = {
+        .input = 1500, .output = 0, .cache_read = 500, .cache_write = 1500, .max_output_tokens = 0};
+    EXPECT_EQ(price.upper_bound(1, 0), 2);
+    EXPECT_EQ(price.upper_bound(2, 0), 4) << "1 of 2 may be cached: 2 + 1 nano, and one to spare";
+}
+
 TEST(Cost, BoundHoldsForEverySplitOfSmallUsages) {
     for (const PicoUsd input : {0, 1, 333, 999, 1000, 1500}) {
         for (const PicoUsd read : {0, 1, 500, 1000, 1999}) {

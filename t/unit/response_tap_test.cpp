@@ -159,6 +159,12 @@ TEST(SseTap, HidesNothingElse) {
     }
 }
 
+TEST(SseTap, HidesByTheChunkItselfNotByTheOneBefore) {
+    const std::string after =
+        event("{}") + event(R"({"usage":{"prompt_tokens":1}})") + event(R"({"choices":[]})");
+    EXPECT_EQ(pass_any(kUsage + after, true).bytes, after);
+}
+
 TEST(SseTap, HidesTheChunkInAnyForm) {
     for (const char* data : {R"({"usage":{"prompt_tokens":1},"choices":[]})",
                              R"( { "choices" : [ ] , "usage" : { } } )",
@@ -181,6 +187,7 @@ TEST(SseTap, TheLastUsageWins) {
     EXPECT_EQ(facts.usage.completion_tokens, 3);
     EXPECT_EQ(facts.output_bytes, 3);
     EXPECT_FALSE(pass_any(chunk(5, 1) + chunk(-1, 2), false).facts.has_usage);
+    EXPECT_TRUE(pass_any(chunk(-1, 2) + chunk(5, 1), false).facts.has_usage);
 }
 
 TEST(SseTap, GoesOnAfterGarbage) {

@@ -136,7 +136,7 @@ TEST_F(SpoolTest, OwnRowsAreReadInOrderOnceAndTheFileGoesAtTheEnd) {
         EXPECT_EQ(files(".pos").size(), 1u);
         ASSERT_TRUE(spool.append(row_number(100)));
         EXPECT_EQ(drain(reader), sequence(100, 1));
-        reader.release();
+        reader.give_back();
     }
     EXPECT_TRUE(fs::is_empty(directory_));
 }
@@ -328,6 +328,37 @@ TEST_F(SpoolTest, AFullSpoolRefusesUntilRowsAreStored) {
     EXPECT_EQ(drain(reader), sequence(recorded, 1));
 }
 
+// Admission stops before the spool is full, so that requests under way find room for their rows.
+TEST_F(SpoolTest, AReserveIsKeptAndComesBackOnceRowsAreStored) {
+    auto small = config();
+    small.max_bytes = 64 << 10;
+    Spool spool(small);
+    SpoolReader reader(spool);
+    int64_t recorded = 0;
+    while (spool.has_reserve()) {
+        ASSERT_TRUE(spool.append(row_number(recorded)));
+        ++recorded;
+    }
+    EXPECT_TRUE(spool.append(row_number(recorded)));  // under way when admission stopped
+    EXPECT_EQ(drain(reader), sequence(0, recorded + 1));
+    reader.give_back();
+    EXPECT_TRUE(spool.has_reserve());
+    EXPECT_TRUE(fs::is_empty(directory_));
+}
+
+TEST_F(SpoolTest, WhatIsNotCommittedIsNotGivenBack) {
+    Spool spool(config());
+    SpoolReader reader(spool);
+    ASSERT_TRUE(spool.append(row_number(0)));
+    reader.give_back();
+    std::vector<std::string_view> lines;
+    ASSERT_TRUE(reader.read(1, 1 << 16, lines));
+    spool.close_active();
+    reader.give_back();
+    reader.rewind();
+    EXPECT_EQ(drain(reader), sequence(0, 1));
+}
+
 TEST_F(SpoolTest, AMissingDirectoryIsAnErrorNotACrash) {
     auto missing = config();
     missing.directory += "/nowhere";
@@ -375,7 +406,7 @@ TEST_F(SpoolTest, CompetingAdoptersShareTheOrphans) {
                     }
                 }
             }
-            reader.release();
+            reader.give_back();
             ::_exit(0);
         }
     }

@@ -1,0 +1,34 @@
+#pragma once
+
+// What the tests of Book share.
+
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "ledger/book.hpp"
+
+namespace ledger {
+
+inline constexpr int64_t kStart = 1'750'000'000'000;  // 2025-06-15, a Sunday
+inline constexpr Window kFixedSecond{WindowKind::fixed, 1000};
+inline constexpr Window kMinute{WindowKind::sliding, 60'000};
+
+inline llm::RequestId request(uint64_t n) {
+    llm::RequestId id;
+    std::memcpy(id.bytes.data() + 8, &n, sizeof(n));
+    return id;
+}
+
+// A counter to make claims on; it outlives them.
+struct Meter {
+    Meter(std::string name, Unit u, Window w)
+        : id(make_counter_id(std::move(name))), unit(u), window(w) {}
+    Claim claim(int64_t limit, int64_t amount) const { return {&id, unit, window, limit, amount}; }
+
+    CounterId id;
+    Unit unit;
+    Window window;
+};
+
+}  // namespace ledger
