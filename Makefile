@@ -45,9 +45,9 @@ $(OBJS)/Makefile: config config.make $(wildcard src/*)
 	scripts/configure "$(NGINX_SRC)" "$(OBJS)" "$(CC)" "$(CC_OPT)" "$(LD_OPT)"
 
 # Unit tests: the rooms that know nothing of nginx.
-UNIT_SRCS := $(wildcard src/llm/*.cpp src/keys/*.cpp) $(PURE_SRCS) $(wildcard t/unit/*.cpp)
-PURE_SRCS  = $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp counter_id.cpp limit_rule.cpp redis_url.cpp) \
+PURE_SRCS := $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp counter_id.cpp limit_rule.cpp redis_url.cpp) \
              $(addprefix src/spend/,row.cpp segment.cpp spool.cpp spool_reader.cpp columns.cpp)
+UNIT_SRCS := $(wildcard src/llm/*.cpp src/keys/*.cpp) $(PURE_SRCS) $(wildcard t/unit/*.cpp)
 UNIT_OBJS  = $(UNIT_SRCS:%.cpp=$(BUILD)/unit/%.o)
 UNIT_FLAGS = -std=c++20 -g -O1 -Wall -Wextra -Werror -Isrc -MMD -MP \
              -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -56,11 +56,12 @@ unit: $(BUILD)/unit/tests  ## GoogleTest of the pure rooms, under ASan and UBSan
 	$(BUILD)/unit/tests --gtest_brief=1
 
 $(BUILD)/unit/tests: $(UNIT_OBJS)
-	$(CXX) $(UNIT_FLAGS) $^ -lgtest -lgtest_main -lyajl -lcrypto -lpthread -o $@
+	@$(CXX) $(UNIT_FLAGS) $^ -lgtest -lgtest_main -lyajl -lcrypto -lpthread -o $@
 
 $(BUILD)/unit/%.o: %.cpp
 	@mkdir -p $(@D)
-	$(CXX) $(UNIT_FLAGS) -c $< -o $@
+	@echo "  CXX $<"
+	@$(CXX) $(UNIT_FLAGS) -c $< -o $@
 
 -include $(UNIT_OBJS:.o=.d)
 

@@ -29,7 +29,8 @@ class FdWatcher {
 
     // Takes a connection slot of the worker. False when there is none, logged.
     bool attach(int fd) noexcept;
-    // Gives the slot back without touching the socket. `fd_closed`: the library has closed it already.
+    // Gives the slot back without touching the socket. `fd_closed`: the library has closed it
+    // already.
     void detach(bool fd_closed = false) noexcept;
     bool attached() const noexcept { return connection_ != nullptr; }
 

@@ -56,8 +56,8 @@ T* make_in_pool(ngx_pool_t* pool, Args&&... args) {
     return object;
 }
 
-// The T that make_in_pool put into `pool`, or nullptr. It outlives the module contexts that nginx wipes
-// at internal redirects.
+// The T that make_in_pool put into `pool`, or nullptr. It outlives the module contexts that nginx
+// wipes at internal redirects.
 template <class T>
 T* find_in_pool(ngx_pool_t* pool) noexcept {
     for (ngx_pool_cleanup_t* c = pool->cleanup; c != nullptr; c = c->next) {

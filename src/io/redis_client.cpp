@@ -140,8 +140,7 @@ void RedisClient::on_writable() noexcept {
 }
 
 bool RedisClient::submit(const RedisCommand& command, ReplyHandler& handler) noexcept {
-    if (!accepts() || pending_.size() >= config_.max_pending ||
-        !send(command, &handler)) {
+    if (!accepts() || pending_.size() >= config_.max_pending || !send(command, &handler)) {
         return false;
     }
     ++stats_.commands;

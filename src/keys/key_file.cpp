@@ -1,10 +1,11 @@
 #include "keys/key_file.hpp"
 
+#include <yajl/yajl_parse.h>
 #include <yajl/yajl_tree.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <memory>
 #include <stdexcept>
 
@@ -43,7 +44,8 @@ std::vector<std::string> texts(yajl_val value, const std::string& where) {
     }
     std::vector<std::string> out;
     for (size_t i = 0; i < value->u.array.len; ++i) {
-        out.push_back(non_empty_text(value->u.array.values[i], where + "[" + std::to_string(i) + "]"));
+        out.push_back(
+            non_empty_text(value->u.array.values[i], where + "[" + std::to_string(i) + "]"));
     }
     return out;
 }
@@ -63,7 +65,8 @@ int64_t count(yajl_val value, const std::string& where) {
 }
 
 llm::NanoUsd usd(yajl_val value, const std::string& where) {
-    const auto amount = YAJL_IS_NUMBER(value) ? llm::parse_usd(YAJL_GET_NUMBER(value)) : std::nullopt;
+    const auto amount =
+        YAJL_IS_NUMBER(value) ? llm::parse_usd(YAJL_GET_NUMBER(value)) : std::nullopt;
     if (!amount) {
         throw Malformed(where + " must be an amount of USD such as 25 or 0.5");
     }
@@ -80,8 +83,9 @@ int64_t instant_ms(yajl_val value, const std::string& where) {
     bool valid = fields == 3;
     if (valid && s[used] != '\0') {
         int more = 0;
-        valid = std::sscanf(s.c_str() + used, "T%2u:%2u:%2uZ%n", &hour, &minute, &second, &more) == 3 &&
-                more > 0 && s[used + more] == '\0';
+        valid =
+            std::sscanf(s.c_str() + used, "T%2u:%2u:%2uZ%n", &hour, &minute, &second, &more) == 3 &&
+            more > 0 && s[used + more] == '\0';
     }
     const std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(month),
                                            std::chrono::day(day)};
@@ -134,6 +138,21 @@ void for_each_item(yajl_val array, const std::string& where, OnItem on_item) {
     }
 }
 
+// yajl_tree tells where a file is wrong only by quoting it, and it may hold secrets.
+std::optional<size_t> line_of_syntax_error(std::string_view json) {
+    const std::unique_ptr<std::remove_pointer_t<yajl_handle>, decltype(&yajl_free)> parser(
+        yajl_alloc(nullptr, nullptr, nullptr), yajl_free);
+    const auto* bytes = reinterpret_cast<const unsigned char*>(json.data());
+    const bool valid = yajl_parse(parser.get(), bytes, json.size()) == yajl_status_ok &&
+                       yajl_complete_parse(parser.get()) == yajl_status_ok;
+    if (valid) {
+        return std::nullopt;
+    }
+    const size_t at = std::min(yajl_get_bytes_consumed(parser.get()), json.size());
+    return 1 + static_cast<size_t>(
+                   std::count(json.begin(), json.begin() + static_cast<ptrdiff_t>(at), '\n'));
+}
+
 Malformed unknown_field(const std::string& where, std::string_view field) {
     return Malformed(where + ": unknown field \"" + std::string(field) + "\"");
 }
@@ -173,7 +192,8 @@ class KeyFileParser {
                 if (hash) {
                     throw Malformed(where + " has more than one of key, key_hash");
                 }
-                hash = field == "key" ? hash_key(non_empty_text(value, at)) : stored_hash(value, at);
+                hash =
+                    field == "key" ? hash_key(non_empty_text(value, at)) : stored_hash(value, at);
             } else if (field == "alias") {
                 identity.key_alias = non_empty_text(value, at);
             } else if (field == "team") {
@@ -230,15 +250,12 @@ class KeyFileParser {
 };
 
 llm::Result<KeyFile> KeyFile::parse(std::string_view json) {
-    const std::string terminated(json);
-    if (terminated.size() != std::strlen(terminated.c_str())) {
-        return llm::Result<KeyFile>::failure("not JSON: a NUL byte");
+    if (const auto line = line_of_syntax_error(json)) {
+        return llm::Result<KeyFile>::failure("not JSON, line " + std::to_string(*line));
     }
-    char reason[256] = "";
-    const Tree root(yajl_tree_parse(terminated.c_str(), reason, sizeof(reason)));
+    const Tree root(yajl_tree_parse(std::string(json).c_str(), nullptr, 0));
     if (root == nullptr) {
-        // yajl's own text quotes the file, which may hold secrets.
-        return llm::Result<KeyFile>::failure("not JSON");
+        throw std::bad_alloc();
     }
     try {
         return KeyFileParser::parse(root.get());

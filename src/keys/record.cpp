@@ -7,7 +7,8 @@
 namespace keys {
 
 bool Limits::allows(const std::string& model) const noexcept {
-    return models.empty() || std::any_of(models.begin(), models.end(), [&](const std::string& glob) {
+    return models.empty() ||
+           std::any_of(models.begin(), models.end(), [&](const std::string& glob) {
                return fnmatch(glob.c_str(), model.c_str(), 0) == 0;
            });
 }

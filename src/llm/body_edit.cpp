@@ -67,7 +67,7 @@ class Editor {
     static std::string only_include_usage() { return "{" + std::string(kIncludeUsage) + "}"; }
 
     void set_bound(const TokenBound& bound, int64_t tokens) {
-        if (bound.tokens != tokens) {
+        if (!bound.tokens || *bound.tokens > tokens) {
             replace(bound.value, std::to_string(tokens));
         }
     }

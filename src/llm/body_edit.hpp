@@ -15,8 +15,8 @@ namespace llm {
 struct EditPlan {
     std::optional<std::string_view> model;  // the deployment's own name, unescaped
     bool include_usage = false;             // ask the provider for usage, if the answer is a stream
-    // Bind the output to so many tokens: every bound of the client is replaced. Without one,
-    // "max_tokens" is inserted (or put in the place of a null).
+    // Bind the output to so many tokens: what the client's bounds have above it is lowered. Without
+    // a bound, "max_tokens" is inserted (or put in the place of a null).
     std::optional<int64_t> max_tokens;
 };
 

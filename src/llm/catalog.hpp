@@ -68,8 +68,8 @@ class Catalog {
 
 inline constexpr uint32_t kMaxWeight = 1'000'000;
 
-// The order in which to try a model's deployments: a weighted random permutation of the ordinary ones
-// (each place drawn in proportion to weight among what is left), then one of the backups.
+// The order in which to try a model's deployments: a weighted random permutation of the ordinary
+// ones (each place drawn in proportion to weight among what is left), then one of the backups.
 // `random` is any source of uniform 32-bit numbers.
 template <class Random>
 std::vector<const Deployment*> route(const LogicalModel& model, Random& random);
@@ -126,8 +126,9 @@ inline constexpr int64_t kDefaultMaxOutput = 4096;
 HoldBound hold_bound(const std::vector<const Deployment*>& order, Endpoint endpoint,
                      int64_t prompt_tokens, std::optional<int64_t> asked, int64_t choices) noexcept;
 
-// The max_tokens to put into the body for this deployment, so that the bound binds there: the client's
-// own where it is above the model's maximum, the default where neither is known. Nothing: leave it.
+// The max_tokens to put into the body for this deployment, so that the bound binds there: the
+// client's own where it is above the model's maximum, the default where neither is known. Nothing:
+// leave it.
 std::optional<int64_t> max_tokens_to_send(const Deployment& deployment, Endpoint endpoint,
                                           std::optional<int64_t> asked) noexcept;
 

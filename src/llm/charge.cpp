@@ -43,7 +43,8 @@ Charge charge(const Ending& ending, const HeldTokens& held, const ModelPrice& pr
     }
     charge.cost = price.cost(charge.usage);
     if (charge.source == UsageSource::held) {
-        // The hold was made for the dearest deployment: what it has above this one's price is output.
+        // The hold was made for the dearest deployment: what it has above this one's price is
+        // output.
         charge.cost.output = held.cost - charge.cost.input - charge.cost.cached;
     }
     return charge;

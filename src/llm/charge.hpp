@@ -10,7 +10,8 @@ namespace llm {
 
 // How a request ended, as far as its price depends on it.
 struct Ending {
-    bool unanswered = false;  // a provider was sent the request and gave no answer: it may have billed it
+    bool unanswered =
+        false;  // a provider was sent the request and gave no answer: it may have billed it
     int provider_status = 0;  // of the answer that the client got; 0: there was none
     bool parsed = false;      // the answer could be read at all (not so if it was compressed)
     bool stream = false;
@@ -30,8 +31,8 @@ struct Charge {
     Cost cost;
 };
 
-// The usage to charge: what the provider reported; else what was counted; else, when nobody can know,
-// the hold. A refusal by the provider (status ≥ 300) costs nothing.
+// The usage to charge: what the provider reported; else what was counted; else, when nobody can
+// know, the hold. A refusal by the provider (status ≥ 300) costs nothing.
 Charge charge(const Ending& ending, const HeldTokens& held, const ModelPrice& price) noexcept;
 
 }  // namespace llm

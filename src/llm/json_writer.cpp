@@ -1,5 +1,6 @@
 #include "llm/json_writer.hpp"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace llm {
@@ -33,6 +34,10 @@ size_t utf8_sequence_size(std::string_view s) {
         return in(at(1), low, high) && continues(2) && continues(3) ? 4 : 0;
     }
     return 0;
+}
+
+bool is_plain(char c) noexcept {
+    return c >= 0x20 && c <= 0x7e && c != '"' && c != '\\';
 }
 
 void append_control(std::string& out, char c) {
@@ -78,6 +83,10 @@ size_t utf8_prefix_size(std::string_view s) noexcept {
 }
 
 void append_json_string(std::string& out, std::string_view s) {
+    if (std::all_of(s.begin(), s.end(), is_plain)) {  // nearly every name
+        out.append(1, '"').append(s).append(1, '"');
+        return;
+    }
     constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD
     out += '"';
     while (true) {

@@ -89,7 +89,8 @@ ngx_int_t reserve(Call& call) {
     call.stage = Call::Stage::reserving;
     const auto decision = worker.ledger().reserve(call.id, call.asked_claims(), call);
     if (!decision) {
-        call.r->read_event_handler = ngx_http_test_reading;  // so that a client that leaves is noticed
+        call.r->read_event_handler =
+            ngx_http_test_reading;  // so that a client that leaves is noticed
         return NGX_AGAIN;
     }
     call.decision = *decision;
@@ -98,7 +99,8 @@ ngx_int_t reserve(Call& call) {
     return NGX_OK;
 }
 
-// A location's configuration without its error pages, so that an error of the provider passes through.
+// A location's configuration without its error pages, so that an error of the provider passes
+// through.
 void** without_error_pages(ngx_http_request_t* r, LocConf& conf) {
     if (conf.final_loc_conf != nullptr) {
         return conf.final_loc_conf;
@@ -106,8 +108,8 @@ void** without_error_pages(ngx_http_request_t* r, LocConf& conf) {
     ngx_pool_t* pool = ngx_cycle->pool;
     const size_t size = ngx_http_max_module * sizeof(void*);
     auto** copy = static_cast<void**>(ngx_palloc(pool, size));
-    auto* core = static_cast<ngx_http_core_loc_conf_t*>(
-        ngx_palloc(pool, sizeof(ngx_http_core_loc_conf_t)));
+    auto* core =
+        static_cast<ngx_http_core_loc_conf_t*>(ngx_palloc(pool, sizeof(ngx_http_core_loc_conf_t)));
     if (copy == nullptr || core == nullptr) {
         throw std::bad_alloc();
     }
@@ -157,8 +159,8 @@ ngx_int_t start(Call& call) {
     if (auto error = authenticate(call)) {
         return answer_error(call, *error);
     }
-    const bool lists_models = call.endpoint == llm::Endpoint::models &&
-                              (call.r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD));
+    const bool lists_models =
+        call.endpoint == llm::Endpoint::models && (call.r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD));
     if (lists_models) {
         return answer_json(call, NGX_HTTP_OK, list_models(call.gateway, *call.caller));
     }
@@ -226,16 +228,15 @@ ngx_int_t advance(Call& call) {
 }  // namespace
 
 ngx_int_t access_handler(ngx_http_request_t* r) noexcept {
-    const auto* conf =
-        static_cast<LocConf*>(ngx_http_get_module_loc_conf(r, ngx_http_llm_module));
+    const auto* conf = static_cast<LocConf*>(ngx_http_get_module_loc_conf(r, ngx_http_llm_module));
     if (!conf->enabled || r != r->main) {
         return NGX_DECLINED;
     }
     try {
         Call* call = Call::find(r);
         if (call == nullptr) {
-            const auto* main = static_cast<MainConf*>(
-                ngx_http_get_module_main_conf(r, ngx_http_llm_module));
+            const auto* main =
+                static_cast<MainConf*>(ngx_http_get_module_main_conf(r, ngx_http_llm_module));
             call = io::make_in_pool<Call>(r->pool, r, *main->gateway);
         }
         return call == nullptr ? kError : advance(*call);

@@ -18,18 +18,18 @@
 
 namespace module {
 
-// One LLM call: what is known of a request from its first byte to its spend row. Lives in a cleanup of
-// the request's pool, so that it outlasts the module contexts that internal redirects wipe.
+// One LLM call: what is known of a request from its first byte to its spend row. Lives in a cleanup
+// of the request's pool, so that it outlasts the module contexts that internal redirects wipe.
 class Call final : public ledger::Waiter {
   public:
     enum class Stage : uint8_t {
         started,       // nothing done yet
         reading_body,  // nginx reads the body and will run the phases again
         body_read,
-        reserving,     // the ledger will decide and run the phases again
+        reserving,  // the ledger will decide and run the phases again
         decided,
-        forwarded,     // handed to proxy_pass; seen again only through error_page → @llm_next
-        answered,      // we answered ourselves
+        forwarded,  // handed to proxy_pass; seen again only through error_page → @llm_next
+        answered,   // we answered ourselves
     };
 
     Call(ngx_http_request_t* request, const Gateway& gateway);
@@ -48,7 +48,9 @@ class Call final : public ledger::Waiter {
         return attempts == 0 ? nullptr : order[attempts - 1];
     }
     bool has_next_deployment() const noexcept { return attempts < order.size(); }
-    std::span<const ledger::Claim> asked_claims() const noexcept { return {claims.data(), n_claims}; }
+    std::span<const ledger::Claim> asked_claims() const noexcept {
+        return {claims.data(), n_claims};
+    }
 
     // Something of the answer has come: the hold has to outlive a long stream.
     void keep_hold() noexcept;
@@ -80,9 +82,9 @@ class Call final : public ledger::Waiter {
     bool hold_open = false;  // to be settled exactly once
 
     // How it was answered.
-    std::string error_kind;  // the code of the error; empty: none
-    int64_t retry_after_s = 0;    // 0: no Retry-After
-    bool no_retry = false;        // x-should-retry: false
+    std::string error_kind;     // the code of the error; empty: none
+    int64_t retry_after_s = 0;  // 0: no Retry-After
+    bool no_retry = false;      // x-should-retry: false
     bool unanswered_attempt = false;
     int provider_status = 0;
     bool parsed = false;
@@ -99,8 +101,8 @@ class Call final : public ledger::Waiter {
 ngx_int_t access_handler(ngx_http_request_t* r) noexcept;
 ngx_int_t log_handler(ngx_http_request_t* r) noexcept;
 
-// Answers the client with an error, in its dialect, and ends the request. Returns what an access handler
-// has to return then.
+// Answers the client with an error, in its dialect, and ends the request. Returns what an access
+// handler has to return then.
 ngx_int_t answer_error(Call& call, const llm::ApiError& error);
 // Answers with a JSON document.
 ngx_int_t answer_json(Call& call, ngx_uint_t status, std::string_view body);

@@ -1,6 +1,6 @@
+#include "ledger/window.hpp"
 #include "module/conf.hpp"
 #include "module/draft.hpp"
-#include "ledger/window.hpp"
 #include "module/zone.hpp"
 
 namespace module {
@@ -50,7 +50,8 @@ void complete_routes(Gateway& gateway, const Draft& draft) {
             throw error_at(alias.place, "alias \"" + alias.alias + "\" is a model of its own");
         }
         if (gateway.catalog.resolve(alias.alias) == nullptr) {
-            throw error_at(alias.place, "alias \"" + alias.alias + "\" stands for an unknown model");
+            throw error_at(alias.place,
+                           "alias \"" + alias.alias + "\" stands for an unknown model");
         }
     }
 }
@@ -124,8 +125,8 @@ void require(bool given, const char* directive) {
 }  // namespace
 
 ngx_int_t complete(ngx_conf_t* cf) noexcept {
-    const auto* conf = static_cast<MainConf*>(
-        ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
+    const auto* conf =
+        static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
     Gateway& gateway = *conf->gateway;
     if (!conf->enabled) {
         return NGX_OK;

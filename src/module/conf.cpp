@@ -60,7 +60,8 @@ std::vector<std::string_view> Arguments::rest(size_t positionals) const {
 namespace {
 
 ConfError invalid(std::string_view name, std::string_view value) {
-    return ConfError("invalid value \"" + std::string(value) + "\" of \"" + std::string(name) + "\"");
+    return ConfError("invalid value \"" + std::string(value) + "\" of \"" + std::string(name) +
+                     "\"");
 }
 
 }  // namespace
@@ -99,7 +100,8 @@ std::string read_conf_file(ngx_conf_t* cf, std::string_view path) {
     }
     const std::string full(io::view(name));
     const auto fail = [&full](const char* what) {
-        throw ConfError(std::string(what) + " \"" + full + "\" failed (" + std::strerror(errno) + ")");
+        throw ConfError(std::string(what) + " \"" + full + "\" failed (" + std::strerror(errno) +
+                        ")");
     };
 
     std::FILE* file = std::fopen(full.c_str(), "rbe");
@@ -190,8 +192,8 @@ char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
                       conf->line);
         return static_cast<char*>(NGX_CONF_ERROR);
     }
-    auto* main = static_cast<MainConf*>(
-        ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
+    auto* main =
+        static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
     main->enabled = 1;
     return NGX_CONF_OK;
 }

@@ -18,7 +18,7 @@ namespace module {
 // nginx's view of the configuration: plain structs, as its slots and merges want them.
 struct MainConf {
     Gateway* gateway;
-    Draft* draft;  // of use only while the configuration is read
+    Draft* draft;        // of use only while the configuration is read
     ngx_uint_t enabled;  // some location has `llm on`
 };
 
@@ -36,13 +36,15 @@ struct ConfError : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// The arguments of one directive: positional ones first, then name=value and bare flags in any order.
+// The arguments of one directive: positional ones first, then name=value and bare flags in any
+// order.
 class Arguments {
   public:
     explicit Arguments(const ngx_conf_t* cf);
 
     std::string_view positional(size_t i) const { return values_.at(i); }
-    // The value of name=…, taken off the list; empty if it is not there. Given empty or twice: an error.
+    // The value of name=…, taken off the list; empty if it is not there. Given empty or twice: an
+    // error.
     std::string_view take(std::string_view name);
     bool take_flag(std::string_view name);
     // Everything behind the first `positionals` must have been taken.
@@ -58,7 +60,8 @@ size_t parse_size(std::string_view name, std::string_view value);
 ngx_msec_t parse_msec(std::string_view name, std::string_view value);
 int64_t parse_count(std::string_view name, std::string_view value, int64_t least, int64_t most);
 
-// The whole of a file that a directive names; relative paths start at the configuration's directory.
+// The whole of a file that a directive names; relative paths start at the configuration's
+// directory.
 std::string read_conf_file(ngx_conf_t* cf, std::string_view path);
 // The secret behind env:NAME or file:PATH. Never part of an error.
 std::string read_secret(ngx_conf_t* cf, std::string_view source);
@@ -67,8 +70,8 @@ void* create_main_conf(ngx_conf_t* cf) noexcept;
 void* create_loc_conf(ngx_conf_t* cf) noexcept;
 char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept;
 
-// Ties the directives together once all are read: routes to providers and prices, keys to their claims.
-// Called from postconfiguration; errors are logged.
+// Ties the directives together once all are read: routes to providers and prices, keys to their
+// claims. Called from postconfiguration; errors are logged.
 ngx_int_t complete(ngx_conf_t* cf) noexcept;
 
 extern ngx_command_t commands[];

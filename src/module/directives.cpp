@@ -228,8 +228,7 @@ void model_route(ngx_conf_t* cf, void* conf) {
     route.provider = args.positional(1);
     route.model = model.empty() ? route.logical_model : std::string(model);
     if (!weight.empty()) {
-        route.weight =
-            static_cast<uint32_t>(parse_count("weight", weight, 1, llm::kMaxWeight));
+        route.weight = static_cast<uint32_t>(parse_count("weight", weight, 1, llm::kMaxWeight));
     }
     route.place = Place(cf);
     draft_of(conf).routes.push_back(std::move(route));
@@ -273,7 +272,8 @@ char* llm_flag(ngx_conf_t* cf, ngx_command_t* cmd, void* conf) noexcept {
     return ngx_conf_set_flag_slot(cf, cmd, conf);
 }
 
-// Turns a directive's function into nginx's: nothing is thrown across it, every error has file and line.
+// Turns a directive's function into nginx's: nothing is thrown across it, every error has file and
+// line.
 template <void (*Set)(ngx_conf_t*, void*)>
 char* directive(ngx_conf_t* cf, ngx_command_t* cmd, void* conf) noexcept {
     try {
@@ -289,16 +289,15 @@ char* directive(ngx_conf_t* cf, ngx_command_t* cmd, void* conf) noexcept {
 
 template <void (*Set)(ngx_conf_t*, void*)>
 constexpr ngx_command_t main_directive(ngx_str_t name, ngx_uint_t arguments) {
-    return {name, NGX_HTTP_MAIN_CONF | arguments, directive<Set>, NGX_HTTP_MAIN_CONF_OFFSET, 0,
+    return {name,   NGX_HTTP_MAIN_CONF | arguments, directive<Set>, NGX_HTTP_MAIN_CONF_OFFSET, 0,
             nullptr};
 }
 
 }  // namespace
 
 ngx_command_t commands[] = {
-    {ngx_string("llm"),
-     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_FLAG, llm_flag,
-     NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, enabled), nullptr},
+    {ngx_string("llm"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_FLAG,
+     llm_flag, NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, enabled), nullptr},
     main_directive<zone>(ngx_string("llm_zone"), NGX_CONF_TAKE1),
     main_directive<keys_source>(ngx_string("llm_keys"), NGX_CONF_TAKE1),
     main_directive<redis>(ngx_string("llm_redis"), NGX_CONF_1MORE),

@@ -19,7 +19,8 @@ Response* response_of(ngx_http_request_t* r) noexcept {
 // An error page that nginx made itself, not the provider and not us.
 bool made_by_nginx(const ngx_http_request_t* r, const Call* call) noexcept {
     const ngx_uint_t status = r->headers_out.status;
-    if (status < NGX_HTTP_BAD_REQUEST || (call != nullptr && call->stage == Call::Stage::answered)) {
+    if (status < NGX_HTTP_BAD_REQUEST ||
+        (call != nullptr && call->stage == Call::Stage::answered)) {
         return false;
     }
     return r->upstream == nullptr || r->upstream->headers_in.status_n != status;
@@ -133,7 +134,8 @@ ngx_int_t release(Response& response, bool with_cost, bool last) {
     return next_body_filter(response.r, one_buffer(response.r, response.kept, last));
 }
 
-// The provider's answer broke off before its header went out: the client gets a whole error instead.
+// The provider's answer broke off before its header went out: the client gets a whole error
+// instead.
 ngx_int_t release_error(Response& response) {
     replace_with_error(response, NGX_HTTP_BAD_GATEWAY);
     const ngx_int_t rc = next_header_filter(response.r);

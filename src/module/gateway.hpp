@@ -18,7 +18,8 @@ namespace module {
 // A virtual key and everything that follows from its record and the directives, made once per load.
 struct Caller {
     const keys::VirtualKey* key = nullptr;
-    std::vector<const keys::Limits*> restrictions;  // the key's own, its team's, user's, organization's
+    std::vector<const keys::Limits*>
+        restrictions;  // the key's own, its team's, user's, organization's
     std::vector<ledger::ClaimTemplate> claims;
 
     bool blocked() const noexcept;
@@ -42,7 +43,8 @@ struct SpoolSettings {
     uint64_t max_bytes = 0;
 };
 
-// What the llm_* directives of one configuration say. Filled while it is read, immutable afterwards.
+// What the llm_* directives of one configuration say. Filled while it is read, immutable
+// afterwards.
 struct Gateway {
     ngx_shm_zone_t* zone = nullptr;
     std::optional<keys::KeyFile> keys;

@@ -19,7 +19,8 @@ bool was_streamed(const Call& call) noexcept {
 // The provider began to answer, and either side broke off before the end.
 bool was_aborted(const Call& call) noexcept {
     if (call.provider_status == 0) {
-        return call.r->connection->error || call.r->headers_out.status == NGX_HTTP_CLIENT_CLOSED_REQUEST;
+        return call.r->connection->error ||
+               call.r->headers_out.status == NGX_HTTP_CLIENT_CLOSED_REQUEST;
     }
     return call.provider_status < NGX_HTTP_SPECIAL_RESPONSE && call.parsed && !call.is_complete();
 }

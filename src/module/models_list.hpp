@@ -6,7 +6,8 @@
 
 namespace module {
 
-// OpenAI's model list, {"object":"list","data":[…]}: the models and aliases that this caller may use.
+// OpenAI's model list, {"object":"list","data":[…]}: the models and aliases that this caller may
+// use.
 std::string list_models(const Gateway& gateway, const Caller& caller);
 
 }  // namespace module

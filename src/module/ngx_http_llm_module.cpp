@@ -10,8 +10,8 @@ ngx_http_handler_pt* push_handler(ngx_http_phase_t& phase) noexcept {
     return static_cast<ngx_http_handler_pt*>(ngx_array_push(&phase.handlers));
 }
 
-// Handlers of a phase run from the last to the first: ours goes to the front, so that what allow, deny,
-// auth_basic and auth_request refuse costs nothing.
+// Handlers of a phase run from the last to the first: ours goes to the front, so that what allow,
+// deny, auth_basic and auth_request refuse costs nothing.
 ngx_int_t run_last_in_access(ngx_http_core_main_conf_t& core) noexcept {
     ngx_http_phase_t& phase = core.phases[NGX_HTTP_ACCESS_PHASE];
     if (push_handler(phase) == nullptr) {

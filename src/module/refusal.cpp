@@ -48,9 +48,9 @@ llm::ApiError refuse_budget(Call& call, const ledger::ClaimTemplate& limit,
 llm::ApiError refuse_rate(Call& call, const ledger::ClaimTemplate& limit,
                           const ledger::CounterState& state, int64_t asked) {
     const bool parallel = limit.unit == ledger::Unit::parallel;
-    const char* what = parallel                                ? "parallel requests"
+    const char* what = parallel                               ? "parallel requests"
                        : limit.unit == ledger::Unit::requests ? "requests per minute"
-                                                               : "tokens per minute";
+                                                              : "tokens per minute";
     if (state.retry_ms < 0) {
         call.no_retry = true;  // it would never fit
     } else {
@@ -58,9 +58,8 @@ llm::ApiError refuse_rate(Call& call, const ledger::ClaimTemplate& limit,
     }
     return llm::rate_limit_exceeded(
         "Rate limit reached for " + whose(limit) + " on " + what + ": limit " +
-            std::to_string(limit.limit) + ", used " + std::to_string(state.used) +
-            ", requested " + std::to_string(asked) + "." +
-            (parallel ? "" : lifts_in(state.retry_ms)),
+            std::to_string(limit.limit) + ", used " + std::to_string(state.used) + ", requested " +
+            std::to_string(asked) + "." + (parallel ? "" : lifts_in(state.retry_ms)),
         limit.label);
 }
 

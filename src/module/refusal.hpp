@@ -5,8 +5,8 @@
 
 namespace module {
 
-// The error for a decision that did not admit the call: which limit, and when it lifts. Sets the call's
-// Retry-After and x-should-retry.
+// The error for a decision that did not admit the call: which limit, and when it lifts. Sets the
+// call's Retry-After and x-should-retry.
 llm::ApiError refuse(Call& call);
 
 }  // namespace module

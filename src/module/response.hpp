@@ -7,8 +7,8 @@
 
 namespace module {
 
-// How one response passes our filters. Made by the header filter, the module's context of the request
-// from then on; in the request's pool.
+// How one response passes our filters. Made by the header filter, the module's context of the
+// request from then on; in the request's pool.
 class Response {
   public:
     enum class Mode : uint8_t {
@@ -28,8 +28,8 @@ class Response {
     void begin();
     // Reads what is in the buffer, without moving its positions.
     void observe(const ngx_buf_t* buf);
-    // What the client is to see of the chain, which is marked consumed where it was copied; nullptr:
-    // nothing now. Give the result to recycle() once it was passed on.
+    // What the client is to see of the chain, which is marked consumed where it was copied;
+    // nullptr: nothing now. Give the result to recycle() once it was passed on.
     ngx_chain_t* edit_stream(ngx_chain_t* in);
     void recycle(ngx_chain_t* out) noexcept;
 

@@ -114,7 +114,8 @@ void make_group(ngx_conf_t* cf, std::string_view name, const llm::Provider& prov
     ngx_http_conf_ctx_t* ctx = open_group(cf, name);
     auto* group = static_cast<ngx_http_upstream_srv_conf_t*>(
         ctx->srv_conf[ngx_http_upstream_module.ctx_index]);
-    auto* server = static_cast<ngx_http_upstream_server_t*>(checked(ngx_array_push(group->servers)));
+    auto* server =
+        static_cast<ngx_http_upstream_server_t*>(checked(ngx_array_push(group->servers)));
     *server = {};
     server->name = url.url;
     server->addrs = url.addrs;

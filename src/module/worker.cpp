@@ -9,8 +9,8 @@ namespace {
 
 constexpr ngx_msec_t kHousekeepingMs = 1000;
 constexpr size_t kLapsesPerTurn = 1000;
-// What a worker that is told to go may spend, all in all, on what is not delivered yet. The spool and
-// the deadline of holds take care of the rest.
+// What a worker that is told to go may spend, all in all, on what is not delivered yet. The spool
+// and the deadline of holds take care of the rest.
 constexpr int kDrainMs = 1000;
 
 std::unique_ptr<Worker> worker;
@@ -101,8 +101,8 @@ bool Worker::can_record() noexcept {
 }
 
 ngx_int_t Worker::init(ngx_cycle_t* cycle) noexcept {
-    const auto* conf = static_cast<MainConf*>(
-        ngx_http_cycle_get_module_main_conf(cycle, ngx_http_llm_module));
+    const auto* conf =
+        static_cast<MainConf*>(ngx_http_cycle_get_module_main_conf(cycle, ngx_http_llm_module));
     const bool serves = ngx_process == NGX_PROCESS_WORKER || ngx_process == NGX_PROCESS_SINGLE;
     if (!serves || conf == nullptr || !conf->enabled) {
         return NGX_OK;

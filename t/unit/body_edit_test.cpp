@@ -96,6 +96,7 @@ TEST(BodyEdit, BindsTheOutput) {
     const auto bound = [](const std::string& body) { return edited(body, bind_output(7)); };
     EXPECT_EQ(bound(R"({"model":"m"})"), R"({"max_tokens":7,"model":"m"})");
     EXPECT_EQ(bound(R"({"model":"m","max_tokens":1000})"), R"({"model":"m","max_tokens":7})");
+    EXPECT_EQ(bound(R"({"model":"m","max_tokens":3})"), R"({"model":"m","max_tokens":3})");
     EXPECT_EQ(bound(R"({"max_tokens": null ,"model":"m"})"), R"({"max_tokens": 7 ,"model":"m"})");
     EXPECT_EQ(bound(R"({"model":"m","max_completion_tokens":9})"),
               R"({"model":"m","max_completion_tokens":7})");
@@ -333,7 +334,9 @@ void apply(const EditPlan& plan, Reading& reading) {
         for (const char* key : {"max_tokens", "max_completion_tokens"}) {
             const std::string now = member_of(reading, key);
             if (now != "absent" && now != "null") {
-                reading.members[key] = bound;
+                if (std::stoll(now) > *plan.max_tokens) {
+                    reading.members[key] = bound;
+                }
                 done = true;
             }
         }
@@ -422,7 +425,8 @@ TEST(BodyEdit, ChangesWhatIsPlannedAndNoOtherByte) {
         expect_scan_agrees(out, again, after);
         EXPECT_TRUE(plan_splices(out, again, plan).empty()) << "not settled: " << out;
         if (plan.max_tokens) {
-            EXPECT_EQ(again.max_tokens, plan.max_tokens);
+            EXPECT_EQ(again.max_tokens,
+                      std::min(request.max_tokens.value_or(*plan.max_tokens), *plan.max_tokens));
         }
     }
     EXPECT_GT(splices_seen, 1500U);

@@ -1,0 +1,122 @@
+#include "llm/catalog.hpp"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace {
+
+using llm::Catalog;
+using llm::Deployment;
+using llm::Endpoint;
+
+Deployment& add(Catalog& catalog, const std::string& model, uint32_t weight, bool backup = false) {
+    auto& deployments = catalog.model(model).deployments;
+    deployments.push_back(std::make_unique<Deployment>());
+    Deployment& deployment = *deployments.back();
+    deployment.name = "d" + std::to_string(deployments.size());
+    deployment.weight = weight;
+    deployment.backup = backup;
+    return deployment;
+}
+
+TEST(Catalog, ResolvesNamesThroughOneAlias) {
+    Catalog catalog;
+    add(catalog, "gpt", 1);
+    EXPECT_TRUE(catalog.add_alias("fast", "gpt"));
+    EXPECT_FALSE(catalog.add_alias("fast", "other"));
+    EXPECT_TRUE(catalog.add_alias("faster", "fast"));
+
+    ASSERT_NE(catalog.resolve("gpt"), nullptr);
+    EXPECT_EQ(catalog.resolve("fast"), catalog.resolve("gpt"));
+    EXPECT_EQ(catalog.resolve("faster"), nullptr);
+    EXPECT_EQ(catalog.resolve("GPT"), nullptr);
+    EXPECT_EQ(catalog.resolve(""), nullptr);
+}
+
+TEST(Catalog, KeepsProviderNamesUnique) {
+    Catalog catalog;
+    llm::Provider provider;
+    provider.name = "openai";
+    const llm::Provider* first = catalog.add_provider(provider);
+    ASSERT_NE(first, nullptr);
+    EXPECT_EQ(catalog.add_provider(provider), nullptr);
+    EXPECT_EQ(catalog.provider("openai"), first);
+}
+
+TEST(Route, TriesEveryDeploymentOnceBackupsLast) {
+    Catalog catalog;
+    add(catalog, "m", 1);
+    add(catalog, "m", 100, true);
+    add(catalog, "m", 5);
+    std::mt19937 random(1);
+    for (int i = 0; i < 100; ++i) {
+        const auto order = llm::route(*catalog.resolve("m"), random);
+        ASSERT_EQ(order.size(), 3U);
+        EXPECT_TRUE(order[2]->backup);
+        EXPECT_NE(order[0], order[1]);
+    }
+}
+
+TEST(Route, DrawsInProportionToWeight) {
+    Catalog catalog;
+    Deployment& heavy = add(catalog, "m", 3);
+    add(catalog, "m", 1);
+    std::mt19937 random(2);
+    constexpr int kDraws = 40'000;
+    int first = 0;
+    for (int i = 0; i < kDraws; ++i) {
+        first += llm::route(*catalog.resolve("m"), random).front() == &heavy ? 1 : 0;
+    }
+    // Six standard deviations of a binomial around three quarters.
+    EXPECT_NEAR(first, kDraws * 3 / 4, 6 * 87);
+}
+
+TEST(HoldBound, TakesTheDearestDeploymentAndItsLongestAnswer) {
+    Catalog catalog;
+    Deployment& cheap = add(catalog, "m", 1);
+    cheap.price = {1'000, 2'000, 1'000, 1'000, 8'000};
+    Deployment& dear = add(catalog, "m", 1);
+    dear.price = {10'000, 20'000, 10'000, 10'000, 4'000};
+    const std::vector<const Deployment*> order{&cheap, &dear};
+
+    const auto open = llm::hold_bound(order, Endpoint::chat_completions, 100, std::nullopt, 2);
+    EXPECT_EQ(open.completion_tokens, 16'000);
+    EXPECT_GE(open.cost, (100 * 10'000 + 8'000 * 20'000) / 1000);
+
+    const auto asked = llm::hold_bound(order, Endpoint::chat_completions, 100, 50, 1);
+    EXPECT_EQ(asked.completion_tokens, 50);
+
+    const auto clamped = llm::hold_bound(order, Endpoint::chat_completions, 100, 1'000'000, 1);
+    EXPECT_EQ(clamped.completion_tokens, 8'000);
+
+    const auto embeddings = llm::hold_bound(order, Endpoint::embeddings, 100, std::nullopt, 1);
+    EXPECT_EQ(embeddings.completion_tokens, 0);
+}
+
+TEST(HoldBound, SaturatesInsteadOfWrapping) {
+    Catalog catalog;
+    Deployment& deployment = add(catalog, "m", 1);
+    deployment.price = {1'000'000'000'000, 1'000'000'000'000, 0, 0, 0};
+    const auto bound = llm::hold_bound({&deployment}, Endpoint::completions, 1'000'000'000,
+                                       1'000'000'000, INT64_MAX);
+    EXPECT_EQ(bound.completion_tokens, INT64_MAX);
+    EXPECT_GT(bound.cost, 0);
+}
+
+TEST(MaxTokensToSend, BindsOnlyWhereTheBoundWouldNotHoldByItself) {
+    Deployment known;
+    known.price.max_output_tokens = 1'000;
+    Deployment unknown;
+    const auto send = [](const Deployment& deployment, std::optional<int64_t> asked) {
+        return llm::max_tokens_to_send(deployment, Endpoint::chat_completions, asked);
+    };
+    EXPECT_EQ(send(known, std::nullopt), std::nullopt);
+    EXPECT_EQ(send(known, 10), std::nullopt);
+    EXPECT_EQ(send(known, 5'000), 1'000);
+    EXPECT_EQ(send(unknown, std::nullopt), llm::kDefaultMaxOutput);
+    EXPECT_EQ(send(unknown, 5'000), std::nullopt);
+    EXPECT_EQ(llm::max_tokens_to_send(unknown, Endpoint::embeddings, std::nullopt), std::nullopt);
+}
+
+}  // namespace
