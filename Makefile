@@ -26,7 +26,7 @@ MODULE    := $(OBJS)/ngx_http_llm_module.so
 SOURCES   := $(wildcard src/*/*.cpp src/*/*.hpp)
 JOBS      ?= $(shell nproc)
 
-.PHONY: help bootstrap build run test unit clean install
+.PHONY: help bootstrap build run test unit sanitize clean install
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,15 @@ $(BUILD)/unit/%.o: %.cpp
 -include $(UNIT_OBJS:.o=.d)
 
 test: unit build  ## unit tests, then pytest with real nginx, Redis, Postgres and SDKs
+	scripts/run-tests
+
+# The module alone is instrumented; stock nginx runs with the runtimes preloaded.
+SANITIZE := -fsanitize=address,undefined -fno-omit-frame-pointer
+
+sanitize: unit  ## all tests with the module under ASan and UBSan
+	$(MAKE) build CC=gcc OBJS=$(BUILD)/sanitize CC_OPT="-g -O1 -fPIC $(SANITIZE)" LD_OPT="-fPIC $(SANITIZE)"
+	LLM_MODULE=$(BUILD)/sanitize/ngx_http_llm_module.so \
+	LLM_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	scripts/run-tests
 
 run: ## build and start the gateway on 127.0.0.1:4000 with a mock provider

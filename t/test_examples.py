@@ -77,7 +77,7 @@ class Example(Gateway):
             (self.prefix / name).write_text("sk-not-a-key\n")
         make_certificate(self.prefix)
 
-    def test_conf(self):
+    def assert_valid(self):
         self.configure()
         done = subprocess.run(
             self._command("-t", "-e", "stderr"), stderr=subprocess.PIPE, text=True, timeout=30
@@ -118,13 +118,13 @@ def environment(monkeypatch):
         monkeypatch.setenv(name, "sk-not-a-key")
 
 
-@pytest.mark.parametrize("snippet", snippets())
+@pytest.mark.parametrize("snippet", list(snippets()))
 def test_snippet(tmp_path, snippet):
-    Example(tmp_path, whole(snippet)).test_conf()
+    Example(tmp_path, whole(snippet)).assert_valid()
 
 
 def test_gateway_conf(tmp_path):
-    Example(tmp_path, (ROOT / "conf/gateway.conf").read_text()).test_conf()
+    Example(tmp_path, (ROOT / "conf/gateway.conf").read_text()).assert_valid()
 
 
 def test_gateway_conf_serves(tmp_path, mock, redis, postgres):

@@ -1,6 +1,7 @@
 """A real nginx with the module, in a directory of its own."""
 
 import json
+import os
 import pathlib
 import re
 import signal
@@ -10,7 +11,7 @@ import zlib
 import httpx
 
 from support.nginx_conf import KEY, Settings, render, write_files
-from support.paths import program
+from support.paths import PRELOAD, program
 from support.waiting import accepts_connections, free_port, wait_until
 
 ALARMS = re.compile(r"\[(?:alert|crit|emerg)\]|exited on signal|Sanitizer")
@@ -46,7 +47,7 @@ class Gateway:
         self.configure()
         with open(self.prefix / "stderr.log", "a") as log:
             command = self._command("-e", self.prefix / "error.log", "-g", "daemon off;")
-            self._process = subprocess.Popen(command, stderr=log)
+            self._process = subprocess.Popen(command, stderr=log, env=environment())
         wait_until(self._serves, "nginx serves")
         return self
 
@@ -116,7 +117,11 @@ class Gateway:
         write_files(self.prefix, self.settings)
         (self.prefix / "nginx.conf").write_text(text)
         done = subprocess.run(
-            self._command("-t", "-e", "stderr"), stderr=subprocess.PIPE, text=True, timeout=30
+            self._command("-t", "-e", "stderr"),
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            env=environment(),
         )
         return done.returncode, done.stderr
 
@@ -160,6 +165,14 @@ class Gateway:
     def alarms(self):
         lines = [line for line in self.error_log.splitlines() if ALARMS.search(line)]
         return [line for line in lines if not any(p.search(line) for p in self._expected)]
+
+
+def environment():
+    if not PRELOAD:
+        return None
+    # nginx leaves its pools to the end of the process, and a dynamic module repeats some names.
+    options = "detect_leaks=0:detect_odr_violation=0"
+    return os.environ | {"LD_PRELOAD": PRELOAD, "ASAN_OPTIONS": options}
 
 
 def bearer(key):

@@ -8,6 +8,8 @@ TESTS = pathlib.Path(__file__).resolve().parent.parent
 ROOT = TESTS.parent
 FIXTURES = TESTS / "fixtures"
 MODULE = pathlib.Path(os.environ.get("LLM_MODULE", ROOT / "build/gcc/ngx_http_llm_module.so"))
+# A sanitizer's runtime, which a stock nginx has to be started with (make sanitize).
+PRELOAD = os.environ.get("LLM_PRELOAD", "")
 NODE_DIR = ROOT / "build/node"  # run-tests installs t/package.json there
 
 
