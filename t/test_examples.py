@@ -77,8 +77,7 @@ class Example(Gateway):
             (self.prefix / name).write_text("sk-not-a-key\n")
         make_certificate(self.prefix)
 
-    def assert_valid(self):
-        self.configure()
+    def assert_accepted(self):
         done = subprocess.run(
             self._command("-t", "-e", "stderr"), stderr=subprocess.PIPE, text=True, timeout=30
         )
@@ -120,11 +119,23 @@ def environment(monkeypatch):
 
 @pytest.mark.parametrize("snippet", list(snippets()))
 def test_snippet(tmp_path, snippet):
-    Example(tmp_path, whole(snippet)).assert_valid()
+    one = Example(tmp_path, whole(snippet))
+    one.configure()
+    one.assert_accepted()
+
+
+def test_keys_file(tmp_path):
+    page = (ROOT / "docs/directives.md").read_text()
+    one = Example(tmp_path, whole(""))
+    one.configure()
+    (tmp_path / "keys.json").write_text(re.search(r"```json\n(.*?)```", page, re.S)[1])
+    one.assert_accepted()
 
 
 def test_gateway_conf(tmp_path):
-    Example(tmp_path, (ROOT / "conf/gateway.conf").read_text()).assert_valid()
+    one = Example(tmp_path, (ROOT / "conf/gateway.conf").read_text())
+    one.configure()
+    one.assert_accepted()
 
 
 def test_gateway_conf_serves(tmp_path, mock, redis, postgres):

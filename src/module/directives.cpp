@@ -11,6 +11,7 @@ namespace module {
 
 namespace {
 
+constexpr int64_t kMaxRedisTimeoutMs = 60'000;
 constexpr uint64_t kMinSpool = 16 * 1024 * 1024;
 
 Gateway& gateway_of(void* conf) {
@@ -91,7 +92,10 @@ void redis(ngx_conf_t* cf, void* conf) {
     }
     settings.client = *client;
     if (!timeout.empty()) {
-        settings.client.timeout_ms = parse_msec("timeout", timeout);
+        settings.client.timeout_ms = static_cast<int64_t>(parse_msec("timeout", timeout));
+        if (settings.client.timeout_ms > kMaxRedisTimeoutMs) {
+            throw ConfError("\"timeout\" must be at most 60s");
+        }
     }
     settings.on_failure = parse_on_failure(on_failure);
     gateway.redis = std::move(settings);

@@ -6,21 +6,14 @@
 
 namespace {
 
-ngx_http_handler_pt* push_handler(ngx_http_phase_t& phase) noexcept {
-    return static_cast<ngx_http_handler_pt*>(ngx_array_push(&phase.handlers));
-}
-
-// Handlers of a phase run from the last to the first: ours goes to the front, so that what allow,
-// deny, auth_basic and auth_request refuse costs nothing.
-ngx_int_t run_last_in_access(ngx_http_core_main_conf_t& core) noexcept {
-    ngx_http_phase_t& phase = core.phases[NGX_HTTP_ACCESS_PHASE];
-    if (push_handler(phase) == nullptr) {
-        return NGX_ERROR;
+bool put_first(ngx_http_phase_t& phase, ngx_http_handler_pt handler) noexcept {
+    if (ngx_array_push(&phase.handlers) == nullptr) {
+        return false;
     }
     auto* handlers = static_cast<ngx_http_handler_pt*>(phase.handlers.elts);
     std::memmove(handlers + 1, handlers, (phase.handlers.nelts - 1) * sizeof(*handlers));
-    handlers[0] = module::access_handler;
-    return NGX_OK;
+    handlers[0] = handler;
+    return true;
 }
 
 ngx_int_t postconfiguration(ngx_conf_t* cf) noexcept {
@@ -29,14 +22,13 @@ ngx_int_t postconfiguration(ngx_conf_t* cf) noexcept {
     }
     auto* core = static_cast<ngx_http_core_main_conf_t*>(
         ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module));
-    if (run_last_in_access(*core) != NGX_OK) {
+    // Access handlers run from the last to the first: what allow, deny, auth_basic and auth_request
+    // refuse then costs nothing. Log handlers run from the first on: the access log then finds the
+    // final cost in its variables.
+    if (!put_first(core->phases[NGX_HTTP_ACCESS_PHASE], module::access_handler) ||
+        !put_first(core->phases[NGX_HTTP_LOG_PHASE], module::log_handler)) {
         return NGX_ERROR;
     }
-    ngx_http_handler_pt* log = push_handler(core->phases[NGX_HTTP_LOG_PHASE]);
-    if (log == nullptr) {
-        return NGX_ERROR;
-    }
-    *log = module::log_handler;
     module::install_filters();
     return NGX_OK;
 }

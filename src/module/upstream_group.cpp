@@ -126,6 +126,14 @@ void make_group(ngx_conf_t* cf, std::string_view name, const llm::Provider& prov
     run_directive(cf, ctx, "ngx_http_upstream_keepalive_module", {"keepalive", kKeepalive});
 }
 
+// Without the port, and an IPv6 address without its brackets, as a certificate names it.
+std::string host_of(const std::string& authority) {
+    if (authority.front() == '[') {
+        return authority.substr(1, authority.find(']') - 1);
+    }
+    return authority.substr(0, authority.rfind(':'));
+}
+
 bool is_plain(std::string_view text) {
     return text.find_first_of(" \t\r\n\"'?#@$\\{}") == std::string_view::npos;
 }
@@ -149,7 +157,7 @@ void place_provider(ngx_conf_t* cf, llm::Provider& provider, std::string_view ur
     if (provider.authority.empty() || !is_plain(rest)) {
         throw ConfError("invalid provider URL \"" + std::string(url) + "\"");
     }
-    provider.host = provider.authority.substr(0, provider.authority.rfind(':'));
+    provider.host = host_of(provider.authority);
 
     if (is_own_upstream(cf, provider.authority)) {
         provider.group = provider.authority;

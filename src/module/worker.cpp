@@ -82,12 +82,16 @@ void Worker::housekeep() noexcept {
     housekeeping_.arm(kHousekeepingMs);
 }
 
+void Worker::report_spool_error() noexcept {
+    const std::string error = spool_.take_error();
+    if (!error.empty()) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "llm spool: %s", error.c_str());
+    }
+}
+
 bool Worker::record(const spend::Row& row) noexcept {
     if (!spool_.append(row)) {
-        const std::string error = spool_.take_error();
-        if (!error.empty()) {
-            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "llm spool: %s", error.c_str());
-        }
+        report_spool_error();
         return false;
     }
     if (writer_ != nullptr) {
@@ -97,7 +101,11 @@ bool Worker::record(const spend::Row& row) noexcept {
 }
 
 bool Worker::can_record() noexcept {
-    return spool_.has_reserve();
+    if (spool_.has_reserve()) {
+        return true;
+    }
+    report_spool_error();
+    return false;
 }
 
 ngx_int_t Worker::init(ngx_cycle_t* cycle) noexcept {

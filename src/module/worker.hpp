@@ -34,6 +34,7 @@ class Worker {
 
   private:
     void housekeep() noexcept;
+    void report_spool_error() noexcept;
 
     ledger::ShmLedger shm_ledger_;
     std::unique_ptr<ledger::RedisLedger> redis_ledger_;  // only with llm_redis

@@ -221,8 +221,10 @@ void Segment::remove() noexcept {
 }
 
 bool Segment::unlinked() const noexcept {
-    struct stat st;
-    return ::fstat(fd_, &st) != 0 || st.st_nlink == 0;
+    struct stat ours;
+    struct stat named;
+    return ::fstat(fd_, &ours) != 0 || ::stat(path_.c_str(), &named) != 0 ||
+           ours.st_ino != named.st_ino || ours.st_dev != named.st_dev;
 }
 
 SpoolListing list_spool(const std::string& directory) {

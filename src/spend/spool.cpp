@@ -90,11 +90,15 @@ bool Spool::has_reserve() noexcept {
         if (has_room(config_.max_bytes / 16)) {
             return true;
         }
+        error_ = "the spool \"" + config_.directory + "\" is nearly full (max_size)";
     } catch (const std::exception&) {
         error_ = "out of memory";
         return false;
     }
-    close_active();  // as above
+    // As above; a small one is worth no file of its own, since refused requests have rows too.
+    if (active_ && active_->size() >= config_.segment_bytes / 16) {
+        close_active();
+    }
     return false;
 }
 
