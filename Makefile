@@ -32,7 +32,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 bootstrap:  ## install what is missing (apt-get)
-	scripts/bootstrap build
+	scripts/bootstrap build test
 
 build: $(MODULE)  ## build ngx_http_llm_module.so (CC=clang, NGINX_SRC=dir)
 	@echo "built $(MODULE)"
@@ -65,7 +65,9 @@ $(BUILD)/unit/%.o: %.cpp
 
 -include $(UNIT_OBJS:.o=.d)
 
-test: unit build  ## unit tests, then pytest with real nginx, Redis, Postgres and SDKs
+test:  ## install what is missing, unit tests, then pytest with nginx, Redis, Postgres, SDKs
+	scripts/bootstrap build test
+	$(MAKE) unit build
 	scripts/run-tests
 
 # The module alone is instrumented; stock nginx runs with the runtimes preloaded.
