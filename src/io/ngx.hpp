@@ -46,7 +46,7 @@ void destroy_in_pool(void* object) noexcept {
 // constructor leaves no cleanup behind.
 template <class T, class... Args>
 T* make_in_pool(ngx_pool_t* pool, Args&&... args) {
-    static_assert(alignof(T) <= 16);
+    static_assert(alignof(T) <= NGX_ALIGNMENT);
     ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(pool, sizeof(T));
     if (cleanup == nullptr) {
         return nullptr;

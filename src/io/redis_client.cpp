@@ -58,6 +58,7 @@ RedisClient::RedisClient(RedisConfig config, std::vector<RedisCommand> setup, Ob
                    this),
       link_timer_([](void* self) noexcept { static_cast<RedisClient*>(self)->link_timer_fired(); },
                   this) {
+    reply_timer_.set_keeps_worker(true);  // requests wait for the replies
     flush_.data = this;
     flush_.log = ngx_cycle->log;
     flush_.handler = [](ngx_event_t* ev) noexcept {

@@ -76,8 +76,11 @@ std::optional<int64_t> parse_count(std::string_view digits, int64_t most) noexce
 std::optional<int64_t> parse_nano_usd(std::string_view text) {
     const size_t point = text.find('.');
     const auto whole = parse_count(text.substr(0, point), kMaxLimit / kNanoPerUsd);
-    if (!whole || point == std::string_view::npos) {
-        return whole ? std::optional(*whole * kNanoPerUsd) : std::nullopt;
+    if (!whole) {
+        return std::nullopt;
+    }
+    if (point == std::string_view::npos) {
+        return *whole * kNanoPerUsd;
     }
     std::string decimals(text.substr(point + 1));
     if (decimals.empty() || decimals.size() > kNanoDigits) {

@@ -89,8 +89,10 @@ ngx_int_t reserve(Call& call) {
     call.stage = Call::Stage::reserving;
     const auto decision = worker.ledger().reserve(call.id, call.asked_claims(), call);
     if (!decision) {
+        // The body reader may have left handlers of its own. A client that leaves is to be noticed.
+        call.r->write_event_handler = ngx_http_core_run_phases;
         call.r->read_event_handler =
-            ngx_http_test_reading;  // so that a client that leaves is noticed
+            ngx_http_test_reading;
         return NGX_AGAIN;
     }
     call.decision = *decision;

@@ -16,14 +16,18 @@ Response* response_of(ngx_http_request_t* r) noexcept {
     return static_cast<Response*>(ngx_http_get_module_ctx(r, ngx_http_llm_module));
 }
 
+// nginx has let go of the provider's connection: no more of an answer will come.
+bool upstream_is_done(const ngx_http_upstream_t& upstream) noexcept {
+    return upstream.cleanup == nullptr;
+}
+
 // An error page that nginx made itself, not the provider and not us.
 bool made_by_nginx(const ngx_http_request_t* r, const Call* call) noexcept {
-    const ngx_uint_t status = r->headers_out.status;
-    if (status < NGX_HTTP_BAD_REQUEST ||
+    if (r->headers_out.status < NGX_HTTP_BAD_REQUEST ||
         (call != nullptr && call->stage == Call::Stage::answered)) {
         return false;
     }
-    return r->upstream == nullptr || r->upstream->headers_in.status_n != status;
+    return r->upstream == nullptr || upstream_is_done(*r->upstream);
 }
 
 // Puts a JSON error in the client's dialect in the place of what was to be sent.
@@ -54,6 +58,24 @@ void replace_with_error(Response& response, int status) {
     r->headers_out.charset.len = 0;
 }
 
+// What no client can use: a redirect or an informational answer, or a refusal of the gateway's own
+// key (which it would take for its own, and in which some providers quote a part of it).
+bool is_unusable(const Call& call) noexcept {
+    const ngx_uint_t status = call.r->headers_out.status;
+    return status < NGX_HTTP_OK ||
+           (status >= NGX_HTTP_SPECIAL_RESPONSE && status < NGX_HTTP_BAD_REQUEST) ||
+           status == NGX_HTTP_UNAUTHORIZED || status == NGX_HTTP_FORBIDDEN;
+}
+
+void refuse_unusable(Response& response) {
+    ngx_http_request_t* r = response.r;
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "llm: provider \"%s\" answered %ui",
+                  response.call->deployment()->provider->name.c_str(), r->headers_out.status);
+    response.call->provider_status = static_cast<int>(r->headers_out.status);
+    r->upstream->upgrade = 0;
+    replace_with_error(response, NGX_HTTP_BAD_GATEWAY);
+}
+
 ngx_int_t header_filter(ngx_http_request_t* r) noexcept {
     const auto* conf = static_cast<LocConf*>(ngx_http_get_module_loc_conf(r, ngx_http_llm_module));
     if (!conf->enabled || r != r->main) {
@@ -75,8 +97,12 @@ ngx_int_t header_filter(ngx_http_request_t* r) noexcept {
         }
         if (replace) {
             replace_with_error(*response, static_cast<int>(r->headers_out.status));
-        } else if (call->stage == Call::Stage::forwarded) {
-            response->begin();
+        } else if (call->stage == Call::Stage::forwarded && r->upstream != nullptr) {
+            if (is_unusable(*call)) {
+                refuse_unusable(*response);
+            } else {
+                response->begin();
+            }
         }
         return response->mode == Response::Mode::delayed ? NGX_OK : next_header_filter(r);
     } catch (const std::exception& error) {
@@ -160,7 +186,7 @@ ngx_int_t collect(Response& response, ngx_chain_t* in) {
     if (response.kept.size() > Response::kMostKept) {
         return release(response, false, false);
     }
-    return response.upstream_gone() ? release_error(response) : NGX_OK;
+    return upstream_is_done(*response.r->upstream) ? release_error(response) : NGX_OK;
 }
 
 ngx_int_t edit(Response& response, ngx_chain_t* in) {

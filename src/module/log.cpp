@@ -26,10 +26,13 @@ bool was_aborted(const Call& call) noexcept {
 }
 
 int client_status(const ngx_http_request_t* r) noexcept {
-    if (r->err_status != 0) {
-        return static_cast<int>(r->err_status);
+    const ngx_uint_t status = r->err_status != 0 ? r->err_status : r->headers_out.status;
+    if (status == 0) {
+        return NGX_HTTP_CLIENT_CLOSED_REQUEST;
     }
-    return static_cast<int>(r->headers_out.status);
+    // A header that was kept back for the cost and never went out.
+    const bool lost = !r->header_sent && status < NGX_HTTP_SPECIAL_RESPONSE;
+    return lost ? NGX_HTTP_BAD_GATEWAY : static_cast<int>(status);
 }
 
 std::string_view error_kind(const Call& call, bool aborted) noexcept {

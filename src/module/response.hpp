@@ -33,11 +33,6 @@ class Response {
     ngx_chain_t* edit_stream(ngx_chain_t* in);
     void recycle(ngx_chain_t* out) noexcept;
 
-    // nginx is done with the provider's connection, so no more of the body will come.
-    bool upstream_gone() const noexcept {
-        return r->upstream != nullptr && r->upstream->cleanup == nullptr;
-    }
-
     ngx_http_request_t* r;
     Call* call;  // nullptr: nginx answered before the access phase
     Mode mode = Mode::passed;

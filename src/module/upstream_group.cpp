@@ -8,6 +8,9 @@ namespace {
 
 // Idle connections that a worker keeps to each provider.
 constexpr const char* kKeepalive = "64";
+// Below the minute after which common load balancers hang up: a request that meets a connection just
+// closed is lost, and must not be sent twice.
+constexpr const char* kKeepaliveTimeout = "20s";
 
 constexpr ngx_uint_t kGroupFlags = NGX_HTTP_UPSTREAM_CREATE | NGX_HTTP_UPSTREAM_WEIGHT |
                                    NGX_HTTP_UPSTREAM_MAX_CONNS | NGX_HTTP_UPSTREAM_MAX_FAILS |
@@ -124,6 +127,8 @@ void make_group(ngx_conf_t* cf, std::string_view name, const llm::Provider& prov
     server->max_fails = 1;
     server->fail_timeout = 10;
     run_directive(cf, ctx, "ngx_http_upstream_keepalive_module", {"keepalive", kKeepalive});
+    run_directive(cf, ctx, "ngx_http_upstream_keepalive_module",
+                  {"keepalive_timeout", kKeepaliveTimeout});
 }
 
 // Without the port, and an IPv6 address without its brackets, as a certificate names it.

@@ -1,5 +1,6 @@
 #include "module/variables.hpp"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "module/call.hpp"
@@ -46,8 +47,12 @@ std::string model(const Call& call) {
     return call.model == nullptr ? std::string() : call.model->name;
 }
 
+// The client's own text: with control bytes it could end a header line that it is put into.
 std::string requested_model(const Call& call) {
-    return call.scanned.model;
+    const std::string& name = call.scanned.model;
+    const bool printable = std::none_of(name.begin(), name.end(),
+                                        [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+    return printable ? name : std::string();
 }
 
 std::string provider(const Call& call) {
@@ -99,13 +104,8 @@ std::string upstream_url(const Call& call) {
         return {};
     }
     const llm::Provider& provider = *used->provider;
-    std::string url = provider.scheme + "://" + provider.group + provider.base_path;
-    url += llm::endpoint_path(call.endpoint);
-    if (call.r->args.len > 0) {
-        url += '?';
-        url += io::view(call.r->args);
-    }
-    return url;
+    return provider.scheme + "://" + provider.group + provider.base_path +
+           std::string(llm::endpoint_path(call.endpoint));
 }
 
 std::string upstream_host(const Call& call) {

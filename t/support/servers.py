@@ -35,6 +35,9 @@ class Redis:
         except redis.ConnectionError:
             return False
 
+    def signal(self, number):
+        self._process.send_signal(number)
+
     def stop(self):
         if self._process:
             self._process.terminate()

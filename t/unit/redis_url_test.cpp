@@ -54,7 +54,7 @@ TEST(RedisUrl, Refused) {
         EXPECT_FALSE(bool(r)) << bad;
         if (!r) {
             EXPECT_EQ(r.error().find("sec"), std::string::npos) << r.error();
-            puts(r.error().c_str());
+           
         }
     }
     EXPECT_FALSE(bool(parse_redis_url("unix:/" + std::string(200, 'x'))));
