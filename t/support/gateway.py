@@ -1,5 +1,6 @@
 """A real nginx with the module, in a directory of its own."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -92,7 +93,7 @@ class Gateway:
         pid = pid or self.workers()[0]
         self.expect_alarm(rf"worker process {pid} exited on signal {number:d}")
         self.expect_alarm(rf"shared memory zone .* was locked by {pid}")
-        subprocess.run(["kill", f"-{number:d}", str(pid)], check=True)
+        os.kill(pid, number)
         wait_until(
             lambda: pid not in self.all_workers() and len(self.workers()) == self.settings.workers,
             "a new worker serves",
@@ -108,7 +109,9 @@ class Gateway:
             self._process.wait(timeout=15)
         except subprocess.TimeoutExpired as late:
             left = self.all_workers()
-            subprocess.run(["kill", "-9", str(self._process.pid), *map(str, left)], check=False)
+            for pid in [self._process.pid, *left]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self._process.wait(timeout=10)
             raise AssertionError("nginx did not end gracefully within 15 s") from late
 
