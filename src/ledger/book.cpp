@@ -88,7 +88,7 @@ std::optional<Book> Book::attach(void* memory, size_t bytes) noexcept {
         return std::nullopt;
     }
     auto* header = static_cast<BookHeader*>(memory);
-    if (header->magic != kMagic || header->version != kLayoutVersion || header->bytes != bytes) {
+    if (header->magic != kMagic || header->version != kLayoutVersion || header->bytes > bytes) {
         return std::nullopt;
     }
     return Book(header);

@@ -53,7 +53,8 @@ class Book {
     // kMaxClaims counters.
     static std::optional<Book> format(void* memory, size_t bytes,
                                       int64_t hold_ttl_ms = kDefaultHoldTtl) noexcept;
-    // A region that format() laid out, of the same size, by code of the same layout; else nothing.
+    // A region that format() laid out, at most `bytes` large, by code of the same layout; else
+    // nothing.
     static std::optional<Book> attach(void* memory, size_t bytes) noexcept;
 
     // For holds made or renewed from now on; a hold never waits longer than this from now.

@@ -91,8 +91,7 @@ ngx_int_t reserve(Call& call) {
     if (!decision) {
         // The body reader may have left handlers of its own. A client that leaves is to be noticed.
         call.r->write_event_handler = ngx_http_core_run_phases;
-        call.r->read_event_handler =
-            ngx_http_test_reading;
+        call.r->read_event_handler = ngx_http_test_reading;
         return NGX_AGAIN;
     }
     call.decision = *decision;
@@ -172,6 +171,7 @@ ngx_int_t start(Call& call) {
             call, llm::unknown_route(io::view(call.r->method_name), io::view(call.r->uri)));
     }
     if (!Worker::current().can_record()) {
+        call.unrecorded = true;  // what is left of the spool is for the calls under way
         return answer_error(call, llm::from_status(NGX_HTTP_SERVICE_UNAVAILABLE));
     }
     return NGX_OK;

@@ -1,7 +1,5 @@
 #include "module/call.hpp"
 
-#include <openssl/rand.h>
-
 #include "module/worker.hpp"
 
 namespace module {
@@ -12,11 +10,7 @@ namespace {
 constexpr int64_t kRenewMs = ledger::Book::kDefaultHoldTtl / 4;
 
 llm::RequestId new_request_id(int64_t now_ms) {
-    std::array<uint8_t, 10> random;
-    if (RAND_bytes(random.data(), random.size()) != 1) {
-        throw std::runtime_error("no random bytes");
-    }
-    return llm::make_request_id(now_ms, random);
+    return llm::make_request_id(now_ms, Worker::current().random_bytes());
 }
 
 }  // namespace

@@ -79,7 +79,9 @@ class Call final : public ledger::Waiter {
     std::array<ledger::Claim, ledger::kMaxClaims> claims;
     size_t n_claims = 0;
     ledger::Decision decision;
-    bool hold_open = false;  // to be settled exactly once
+    bool hold_open = false;   // to be settled exactly once
+    bool finished = false;    // settled and recorded
+    bool unrecorded = false;  // refused for want of room for rows: makes none itself
 
     // How it was answered.
     std::string error_kind;     // the code of the error; empty: none
@@ -96,6 +98,10 @@ class Call final : public ledger::Waiter {
 
     int64_t hold_renewed_ms_;
 };
+
+// Settles and records the call, once: before the end of its answer goes out, or else in the log
+// phase.
+void finish(Call& call) noexcept;
 
 // The phases of a call (see design: "The way of a request").
 ngx_int_t access_handler(ngx_http_request_t* r) noexcept;

@@ -127,6 +127,17 @@ ngx_chain_t* one_buffer(ngx_http_request_t* r, std::string_view bytes, bool last
     return link;
 }
 
+// The last buffer waits for the row: an answer that the client has whole is on record.
+ngx_int_t pass_on(Response& response, ngx_chain_t* out) noexcept {
+    for (const ngx_chain_t* link = out; link != nullptr && response.call != nullptr;
+         link = link->next) {
+        if (link->buf->last_buf) {
+            finish(*response.call);
+        }
+    }
+    return next_body_filter(response.r, out);
+}
+
 void consume(ngx_chain_t* in) noexcept {
     for (; in != nullptr; in = in->next) {
         in->buf->pos = in->buf->last;
@@ -140,8 +151,7 @@ ngx_int_t send_replacement(Response& response, ngx_chain_t* in) {
         return NGX_OK;
     }
     response.replacement_sent = true;
-    return next_body_filter(response.r,
-                            one_buffer(response.r, io::view(response.replacement), true));
+    return pass_on(response, one_buffer(response.r, io::view(response.replacement), true));
 }
 
 // The header that waited for the cost goes out, and what was kept of the body after it.
@@ -157,7 +167,7 @@ ngx_int_t release(Response& response, bool with_cost, bool last) {
     if (response.kept.empty() && !last) {
         return NGX_OK;
     }
-    return next_body_filter(response.r, one_buffer(response.r, response.kept, last));
+    return pass_on(response, one_buffer(response.r, response.kept, last));
 }
 
 // The provider's answer broke off before its header went out: the client gets a whole error
@@ -194,7 +204,7 @@ ngx_int_t edit(Response& response, ngx_chain_t* in) {
     if (out == nullptr) {
         return NGX_OK;  // all of it is held back or hidden
     }
-    const ngx_int_t rc = next_body_filter(response.r, out);
+    const ngx_int_t rc = pass_on(response, out);
     response.recycle(out);
     return rc;
 }
@@ -214,11 +224,11 @@ ngx_int_t filter_body(Response& response, ngx_chain_t* in) {
             for (ngx_chain_t* link = in; link != nullptr; link = link->next) {
                 response.observe(link->buf);
             }
-            return next_body_filter(response.r, in);
+            return pass_on(response, in);
         case Response::Mode::passed:
             break;
     }
-    return next_body_filter(response.r, in);
+    return pass_on(response, in);
 }
 
 ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in) noexcept {

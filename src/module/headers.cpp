@@ -26,17 +26,43 @@ const ledger::Claim* tightest(const Call& call, ledger::Unit unit,
     return found;
 }
 
-void add_rate_headers(const Call& call, ledger::Unit unit, const std::string& suffix) {
+// The name is static text; the value is copied.
+void add_header(ngx_http_request_t* r, std::string_view name, std::string_view value) {
+    const ngx_str_t text = io::copy(r->pool, value);
+    auto* h = static_cast<ngx_table_elt_t*>(ngx_list_push(&r->headers_out.headers));
+    if (h == nullptr) {
+        throw std::bad_alloc();
+    }
+    *h = {};
+    if (text.data == nullptr) {
+        throw std::bad_alloc();  // hash is 0 still: the header is not sent
+    }
+    h->key = io::borrow(name);
+    h->value = text;
+    h->hash = 1;
+}
+
+struct RateHeaders {
+    std::string_view limit;
+    std::string_view remaining;
+    std::string_view reset;
+};
+
+constexpr RateHeaders kRequests{"x-ratelimit-limit-requests", "x-ratelimit-remaining-requests",
+                                "x-ratelimit-reset-requests"};
+constexpr RateHeaders kTokens{"x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens",
+                              "x-ratelimit-reset-tokens"};
+
+void add_rate_headers(const Call& call, ledger::Unit unit, const RateHeaders& names) {
     const ledger::CounterState* state = nullptr;
     const ledger::Claim* claim = tightest(call, unit, &state);
     if (claim == nullptr) {
         return;
     }
-    ngx_http_request_t* r = call.r;
     const int64_t remaining = std::max<int64_t>(0, claim->limit - state->used);
-    add_header(r, "x-ratelimit-limit-" + suffix, std::to_string(claim->limit));
-    add_header(r, "x-ratelimit-remaining-" + suffix, std::to_string(remaining));
-    add_header(r, "x-ratelimit-reset-" + suffix, llm::format_duration(state->reset_ms));
+    add_header(call.r, names.limit, std::to_string(claim->limit));
+    add_header(call.r, names.remaining, std::to_string(remaining));
+    add_header(call.r, names.reset, llm::format_duration(state->reset_ms));
 }
 
 bool was_judged(const Call& call) noexcept {
@@ -44,22 +70,6 @@ bool was_judged(const Call& call) noexcept {
 }
 
 }  // namespace
-
-void add_header(ngx_http_request_t* r, std::string_view name, std::string_view value) {
-    auto* h = static_cast<ngx_table_elt_t*>(ngx_list_push(&r->headers_out.headers));
-    if (h == nullptr) {
-        throw std::bad_alloc();
-    }
-    *h = {};
-    const ngx_str_t key = io::copy(r->pool, name);
-    const ngx_str_t text = io::copy(r->pool, value);
-    if (key.data == nullptr || text.data == nullptr) {
-        throw std::bad_alloc();  // hash is 0 still: the header is not sent
-    }
-    h->key = key;
-    h->value = text;
-    h->hash = 1;
-}
 
 double budget_utilization(const Call& call) noexcept {
     double most = -1;
@@ -84,8 +94,8 @@ void add_call_headers(const Call& call) {
         add_header(r, "x-llm-provider", deployment->provider->name);
     }
     if (was_judged(call)) {
-        add_rate_headers(call, ledger::Unit::requests, "requests");
-        add_rate_headers(call, ledger::Unit::tokens, "tokens");
+        add_rate_headers(call, ledger::Unit::requests, kRequests);
+        add_rate_headers(call, ledger::Unit::tokens, kTokens);
     }
     if (const double utilization = budget_utilization(call); utilization >= 0) {
         char text[32];

@@ -6,9 +6,6 @@
 
 namespace module {
 
-// Adds a response header; the value is copied. Throws std::bad_alloc.
-void add_header(ngx_http_request_t* r, std::string_view name, std::string_view value);
-
 // The headers that tell a client about its call: x-llm-*, x-ratelimit-*, x-budget-utilization,
 // Retry-After.
 void add_call_headers(const Call& call);

@@ -97,11 +97,11 @@ void settle(Call& call, const llm::Charge& charge) noexcept {
     Worker::current().ledger().settle(call.id, call.asked_claims(), actual);
 }
 
-void finish(Call& call) {
+void settle_and_record(Call& call) {
     note_last_attempt(call);
     const llm::Charge charge = call.charge_so_far();
     settle(call, charge);
-    if (call.caller == nullptr || call.endpoint == llm::Endpoint::models) {
+    if (call.unrecorded || call.caller == nullptr || call.endpoint == llm::Endpoint::models) {
         return;
     }
     std::vector<std::string> tags = call.caller->key->identity.tags;
@@ -111,15 +111,20 @@ void finish(Call& call) {
 
 }  // namespace
 
-ngx_int_t log_handler(ngx_http_request_t* r) noexcept {
-    Call* call = r == r->main ? Call::find(r) : nullptr;
-    if (call == nullptr) {
-        return NGX_OK;
+void finish(Call& call) noexcept {
+    if (std::exchange(call.finished, true)) {
+        return;
     }
     try {
-        finish(*call);
+        settle_and_record(call);
     } catch (const std::exception& error) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "llm: %s", error.what());
+        ngx_log_error(NGX_LOG_ERR, call.r->connection->log, 0, "llm: %s", error.what());
+    }
+}
+
+ngx_int_t log_handler(ngx_http_request_t* r) noexcept {
+    if (Call* call = r == r->main ? Call::find(r) : nullptr; call != nullptr) {
+        finish(*call);
     }
     return NGX_OK;
 }

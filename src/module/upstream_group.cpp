@@ -8,8 +8,8 @@ namespace {
 
 // Idle connections that a worker keeps to each provider.
 constexpr const char* kKeepalive = "64";
-// Below the minute after which common load balancers hang up: a request that meets a connection just
-// closed is lost, and must not be sent twice.
+// Below the minute after which common load balancers hang up: a request that meets a connection
+// just closed is lost, and must not be sent twice.
 constexpr const char* kKeepaliveTimeout = "20s";
 
 constexpr ngx_uint_t kGroupFlags = NGX_HTTP_UPSTREAM_CREATE | NGX_HTTP_UPSTREAM_WEIGHT |

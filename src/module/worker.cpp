@@ -1,5 +1,7 @@
 #include "module/worker.hpp"
 
+#include <openssl/rand.h>
+
 #include "module/conf.hpp"
 #include "module/zone.hpp"
 
@@ -75,6 +77,19 @@ ledger::Ledger& Worker::ledger() noexcept {
         return *redis_ledger_;
     }
     return shm_ledger_;
+}
+
+std::array<uint8_t, 10> Worker::random_bytes() {
+    std::array<uint8_t, 10> bytes;
+    if (random_used_ + bytes.size() > random_pool_.size()) {
+        if (RAND_bytes(random_pool_.data(), static_cast<int>(random_pool_.size())) != 1) {
+            throw std::runtime_error("no random bytes");
+        }
+        random_used_ = 0;
+    }
+    std::memcpy(bytes.data(), random_pool_.data() + random_used_, bytes.size());
+    random_used_ += bytes.size();
+    return bytes;
 }
 
 void Worker::housekeep() noexcept {

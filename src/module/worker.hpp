@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <memory>
 #include <random>
 
@@ -31,6 +32,8 @@ class Worker {
     // Rows can be written: admit requests only while this holds.
     bool can_record() noexcept;
     std::mt19937& random() noexcept { return random_; }
+    // For request ids; from a cryptographic source, fetched in bulk. Throws when that fails.
+    std::array<uint8_t, 10> random_bytes();
 
   private:
     void housekeep() noexcept;
@@ -42,6 +45,8 @@ class Worker {
     std::unique_ptr<spend::PostgresWriter> writer_;  // only with llm_postgres
     io::Timer housekeeping_;
     std::mt19937 random_{std::random_device{}()};
+    std::array<uint8_t, 4000> random_pool_;
+    size_t random_used_ = random_pool_.size();
 };
 
 }  // namespace module

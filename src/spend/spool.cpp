@@ -12,6 +12,7 @@ namespace spend {
 namespace {
 
 constexpr int64_t kLookEveryMs = 5000;
+constexpr int64_t kCheckLinkEveryMs = 100;
 constexpr int64_t kLookWhenFullMs = 1000;
 constexpr int64_t kReportEveryMs = 1000;
 
@@ -53,14 +54,8 @@ bool Spool::append_line() {
         close_active();  // so that it can be given back once it is stored
         return false;
     }
-    if (active_ && (active_->damaged() || active_->size() >= config_.segment_bytes)) {
-        close_active();
-    }
-    if (!active_) {
-        active_ = Segment::create(config_.directory, error_);
-        if (!active_) {
-            return false;
-        }
+    if (!open_segment()) {
+        return false;
     }
     if (!active_->append(line_)) {
         error_ = "cannot append to \"" + config_.directory + "/" + active_->name() +
@@ -69,6 +64,16 @@ bool Spool::append_line() {
     }
     used_bytes_ += line_.size();
     return true;
+}
+
+bool Spool::open_segment() {
+    if (active_ && (active_->damaged() || active_->size() >= config_.segment_bytes)) {
+        close_active();
+    }
+    if (!active_) {
+        active_ = Segment::create(config_.directory, error_);
+    }
+    return active_ != nullptr;
 }
 
 bool Spool::has_room(uint64_t bytes) {
@@ -87,15 +92,16 @@ bool Spool::has_room(uint64_t bytes) {
 
 bool Spool::has_reserve() noexcept {
     try {
+        close_if_unlinked(monotonic_ms());
         if (has_room(config_.max_bytes / 16)) {
-            return true;
+            return open_segment();
         }
         error_ = "the spool \"" + config_.directory + "\" is nearly full (max_size)";
     } catch (const std::exception&) {
         error_ = "out of memory";
         return false;
     }
-    // As above; a small one is worth no file of its own, since refused requests have rows too.
+    // As above; a small one is worth no file of its own.
     if (active_ && active_->size() >= config_.segment_bytes / 16) {
         close_active();
     }
@@ -106,6 +112,13 @@ void Spool::look_at_directory(int64_t now_ms) {
     used_bytes_ = list_spool(config_.directory).bytes;
     looked_at_ms_ = now_ms;
     usage_stale_ = false;
+}
+
+void Spool::close_if_unlinked(int64_t now_ms) {
+    if (now_ms - checked_link_ms_ < kCheckLinkEveryMs) {
+        return;
+    }
+    checked_link_ms_ = now_ms;
     if (active_ && active_->unlinked()) {
         close_active();
     }

@@ -39,8 +39,8 @@ class Spool {
     // False: the row is not recorded, the spool is as it was, and the next append tries again.
     bool append(const Row& row) noexcept;
 
-    // Rows of requests that are admitted now will find room: there is a reserve for those under
-    // way.
+    // Rows of requests that are admitted now can be written: there is an open segment, and room for
+    // those of requests under way too.
     bool has_reserve() noexcept;
 
     // What went wrong since the last call, for an operator; empty: nothing new. At most one
@@ -67,8 +67,10 @@ class Spool {
 
   private:
     bool append_line();
+    bool open_segment();
     bool has_room(uint64_t bytes);
     void look_at_directory(int64_t now_ms);
+    void close_if_unlinked(int64_t now_ms);
 
     SpoolConfig config_;
     std::unique_ptr<Segment> active_;
@@ -77,7 +79,8 @@ class Spool {
 
     std::string line_;          // reused from row to row
     uint64_t used_bytes_ = 0;   // of the directory when last looked at, and what we wrote since
-    int64_t looked_at_ms_ = 0;  // monotonic, as the next
+    int64_t looked_at_ms_ = 0;  // monotonic, as the next two
+    int64_t checked_link_ms_ = 0;
     int64_t reported_at_ms_ = 0;
     bool usage_stale_ = true;
 

@@ -57,6 +57,8 @@ class Settings:
     aliases: list = dataclasses.field(default_factory=list)
     budgets: list = dataclasses.field(default_factory=list)
     limits: list = dataclasses.field(default_factory=list)
+    zone: str = "16m"
+    spool_options: str = ""
     redis: str = ""  # arguments of llm_redis
     postgres: str = ""  # a conninfo
     postgres_options: str = "batch=100 flush=100ms"
@@ -86,7 +88,7 @@ def write_files(prefix, settings):
 
 
 def render(prefix, settings, port, port_h2):
-    lines = ["llm_zone 16m", f"llm_keys file:{prefix}/keys.json", f"llm_spool {prefix}/spool"]
+    lines = [f"llm_zone {settings.zone}", f"llm_keys file:{prefix}/keys.json", f"llm_spool {prefix}/spool {settings.spool_options}"]
     lines += [f"llm_prices {settings.prices}"]
     if settings.redis:
         lines.append(f"llm_redis {settings.redis}")
