@@ -70,7 +70,7 @@ class Gateway:
         for pid in pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split():
             try:
                 title = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 continue  # it has just left
             yield int(pid), title.rstrip(b"\0 ").decode()
 
