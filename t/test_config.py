@@ -31,6 +31,7 @@ WRONG = [
     "llm_keys file:{dir}/garbage.json;",
     "llm_keys file:{dir}/keys-unknown-field.json;",
     "llm_keys file:{dir}/keys-twice.json;",
+    "llm_keys file:{dir}/keys-bad-window.json;",
     "llm_keys redis:{dir}/keys.json;",
     "llm_redis;",
     "llm_redis 127.0.0.1:6379;",
@@ -160,6 +161,9 @@ RIGHT = [
 ]
 
 
+BAD_WINDOW = {"key": "sk-1", "max_budget": 1, "budget_duration": "1 fortnight"}
+
+
 @pytest.fixture
 def conf(gateway, monkeypatch):
     """A gateway that is only asked for `nginx -t`, with files that the cases refer to."""
@@ -170,6 +174,7 @@ def conf(gateway, monkeypatch):
         "key": SECRET,
         "garbage.json": '{"keys": [',
         "keys-unknown-field.json": json.dumps({"keys": [{"key": "sk-1", "max_bugdet": 1}]}),
+        "keys-bad-window.json": json.dumps({"keys": [BAD_WINDOW]}),
         "keys-twice.json": json.dumps({"keys": [{"key": "sk-1"}, {"key": "sk-1"}]}),
         "negative-price.json": json.dumps({"m": {"input_cost_per_token": -1}}),
     }
@@ -228,7 +233,7 @@ def test_llm_on_needs(conf, missing):
     text = write(conf.prefix, "llm off;").replace(BASE[missing].format(dir=conf.prefix), "")
     code, said = conf.conf_test(text)
     assert code != 0
-    assert missing in said
+    assert re.search(rf'\[emerg\] .*"llm on" needs "{missing}" in {conf.prefix}/nginx\.conf:\d+', said)
 
 
 def test_satisfy_any_is_refused(conf):

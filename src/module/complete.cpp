@@ -68,7 +68,7 @@ void add_record_rules(std::vector<ledger::LimitRule>& rules, ledger::Scope scope
             const auto parsed = ledger::parse_window(limits.budget_duration);
             if (!parsed) {
                 throw ConfError("invalid budget_duration \"" + limits.budget_duration +
-                                "\" in the record of \"" + owner + "\" in llm_keys");
+                                "\" in the record of \"" + owner + "\"");
             }
             window = *parsed;
         }
@@ -116,9 +116,25 @@ Caller make_caller(const Gateway& gateway, const keys::VirtualKey& key) {
     return caller;
 }
 
-void require(bool given, const char* directive) {
-    if (!given) {
-        throw ConfError(std::string("\"llm on\" needs \"") + directive + "\"");
+void require_directives(const Gateway& gateway, const Draft& draft) {
+    const auto require = [&draft](bool given, const char* directive) {
+        if (!given) {
+            throw error_at(draft.enabled, std::string("\"llm on\" needs \"") + directive + "\"");
+        }
+    };
+    require(gateway.keys.has_value(), "llm_keys");
+    require(gateway.prices.has_value(), "llm_prices");
+    require(gateway.spool.has_value(), "llm_spool");
+    require(!draft.routes.empty(), "llm_model_route");
+}
+
+void complete_callers(Gateway& gateway, const Draft& draft) {
+    for (const auto& [hash, key] : gateway.keys->keys()) {
+        try {
+            gateway.callers.emplace(hash, make_caller(gateway, key));
+        } catch (const ConfError& error) {
+            throw error_at(draft.keys, error.what());
+        }
     }
 }
 
@@ -132,17 +148,12 @@ ngx_int_t complete(ngx_conf_t* cf) noexcept {
         return NGX_OK;
     }
     try {
-        require(gateway.keys.has_value(), "llm_keys");
-        require(gateway.prices.has_value(), "llm_prices");
-        require(gateway.spool.has_value(), "llm_spool");
-        require(!conf->draft->routes.empty(), "llm_model_route");
+        require_directives(gateway, *conf->draft);
         if (gateway.zone == nullptr) {
             gateway.zone = add_zone(cf, kDefaultZone);
         }
         complete_routes(gateway, *conf->draft);
-        for (const auto& [hash, key] : gateway.keys->keys()) {
-            gateway.callers.emplace(hash, make_caller(gateway, key));
-        }
+        complete_callers(gateway, *conf->draft);
         return NGX_OK;
     } catch (const std::exception& error) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "%s", error.what());

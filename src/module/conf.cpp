@@ -194,6 +194,11 @@ char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
     }
     auto* main =
         static_cast<MainConf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
+    try {
+        main->draft->enabled = Place(conf->file, conf->line);
+    } catch (const std::exception&) {
+        return static_cast<char*>(NGX_CONF_ERROR);
+    }
     main->enabled = 1;
     return NGX_CONF_OK;
 }

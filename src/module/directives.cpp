@@ -62,6 +62,7 @@ void keys_source(ngx_conf_t* cf, void* conf) {
         throw ConfError("\"" + std::string(path) + "\": " + file.error());
     }
     gateway.keys = std::move(*file);
+    draft_of(conf).keys = Place(cf);
 }
 
 ledger::OnFailure parse_on_failure(std::string_view value) {

@@ -13,8 +13,8 @@ struct Place {
     ngx_uint_t line = 0;
 
     Place() = default;
-    explicit Place(const ngx_conf_t* cf)
-        : file(io::view(cf->conf_file->file.name)), line(cf->conf_file->line) {}
+    Place(const ngx_str_t& file, ngx_uint_t line) : file(io::view(file)), line(line) {}
+    explicit Place(const ngx_conf_t* cf) : Place(cf->conf_file->file.name, cf->conf_file->line) {}
 };
 
 struct DraftRoute {
@@ -35,6 +35,8 @@ struct DraftAlias {
 struct Draft {
     std::vector<DraftRoute> routes;
     std::vector<DraftAlias> aliases;
+    Place keys;     // llm_keys
+    Place enabled;  // an `llm on`
 };
 
 }  // namespace module
