@@ -343,7 +343,7 @@ TEST_F(SpoolTest, AReserveIsKeptAndComesBackOnceRowsAreStored) {
     EXPECT_EQ(drain(reader), sequence(0, recorded + 1));
     reader.give_back();
     EXPECT_TRUE(spool.has_reserve());
-    EXPECT_TRUE(fs::is_empty(directory_));
+    EXPECT_EQ(spend::list_spool(directory_).bytes, 0u);
 }
 
 TEST_F(SpoolTest, WhatIsNotCommittedIsNotGivenBack) {
@@ -377,7 +377,7 @@ TEST_F(SpoolTest, RowsAppendedToADeletedFileAreStillRead) {
     SpoolReader reader(spool);
     ASSERT_TRUE(spool.append(row_number(0)));
     fs::remove(files(".jsonl")[0]);
-    spool.forget_usage();
+    ASSERT_TRUE(spool.has_reserve());  // admission notices
     ASSERT_TRUE(spool.append(row_number(1)));
     EXPECT_EQ(files(".jsonl").size(), 1u);
     EXPECT_EQ(drain(reader), sequence(0, 2));
