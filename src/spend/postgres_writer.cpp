@@ -30,6 +30,9 @@ int64_t steady_ms() {
 // The server refused the data and will again: data exception, constraint violation, or a program
 // limit (a text too long for an index).
 bool is_data_error(std::string_view sqlstate) noexcept {
+    if (sqlstate == "23514") {
+        return false;  // no partition for the day: the row is good, the table is not ready for it
+    }
     const std::string_view kind = sqlstate.substr(0, 2);
     return kind == "22" || kind == "23" || kind == "54";
 }

@@ -17,7 +17,7 @@ struct WriterConfig {
     std::string conninfo;           // from io::prepare_conninfo
     size_t batch = 1000;            // rows; a batch is sent as soon as it is full
     ngx_msec_t flush_ms = 1000;     // longest time that a row waits for its batch to fill
-    ngx_msec_t shutdown_ms = 5000;  // longest time that rows on their way hold a worker that exits
+    ngx_msec_t shutdown_ms = 2000;  // longest time that rows on their way hold a worker that exits
     io::PostgresTimeouts timeouts;
 };
 
