@@ -78,9 +78,7 @@ class Example(Gateway):
         make_certificate(self.prefix)
 
     def assert_accepted(self):
-        done = subprocess.run(
-            self._command("-t", "-e", "stderr"), stderr=subprocess.PIPE, text=True, timeout=30
-        )
+        done = self.run_test()
         assert done.returncode == 0, done.stderr + self.text
 
 

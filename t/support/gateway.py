@@ -119,14 +119,18 @@ class Gateway:
         """`nginx -t` of a whole configuration: (exit code, what it said)."""
         write_files(self.prefix, self.settings)
         (self.prefix / "nginx.conf").write_text(text)
-        done = subprocess.run(
+        done = self.run_test()
+        return done.returncode, done.stderr
+
+    def run_test(self):
+        """`nginx -t` of what is configured."""
+        return subprocess.run(
             self._command("-t", "-e", "stderr"),
             stderr=subprocess.PIPE,
             text=True,
             timeout=30,
             env=environment(),
         )
-        return done.returncode, done.stderr
 
     # --- what it wrote ---
 
