@@ -1,0 +1,117 @@
+#include "llm/tokenizer/counter.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "llm/tokenizer/ascii_block.hpp"
+
+namespace llm::tokenizer {
+
+void Counter::feed(std::string_view part, TextForm form) noexcept {
+    const auto* in = reinterpret_cast<const uint8_t*>(part.data());
+    const uint8_t* in_end = in + part.size();
+    while (in < in_end) {
+        const auto [read, written] =
+            decoder_.decode(in, in_end, buffer_.data() + size_, buffer_.data() + kCapacity, form);
+        in = read;
+        if (characters_ != nullptr) {
+            count_characters(buffer_.data() + size_, written);
+        }
+        size_ = static_cast<size_t>(written - buffer_.data());
+        if (in < in_end || size_ - waiting_ >= std::max(kMinMore, waiting_)) {
+            consume_any(false);
+        }
+    }
+}
+
+void Counter::finish() noexcept {
+    if (kCapacity - size_ < TextDecoder::kRoom) {
+        consume_any(false);
+    }
+    size_ = static_cast<size_t>(decoder_.finish(buffer_.data() + size_) - buffer_.data());
+    consume_any(true);
+}
+
+// By the first bytes of their sequences.
+void Counter::count_characters(const uint8_t* p, const uint8_t* end) noexcept {
+    for (; p < end; ++p) {
+        characters_->two += *p >= 0xC0 && *p < 0xE0;
+        characters_->three += *p >= 0xE0 && *p < 0xF0;
+        characters_->four += *p >= 0xF0;
+    }
+}
+
+int64_t Counter::tokens_at_most() const noexcept {
+    constexpr int64_t kMaxUnfinished = 6;  // U+FFFD for a surrogate and for an escape
+    return tokens_ + long_bytes_ + static_cast<int64_t>(size_) + kMaxUnfinished;
+}
+
+void Counter::consume_any(bool is_last) noexcept {
+    if (encoding_->pattern() == Pattern::o200k) {
+        consume<Pattern::o200k>(is_last);
+    } else {
+        consume<Pattern::cl100k>(is_last);
+    }
+}
+
+template <Pattern kPattern>
+void Counter::consume(bool is_last) noexcept {
+    const uint8_t* p = buffer_.data();
+    const uint8_t* end = p + size_;
+    if (long_piece_.active()) {
+        p = count_long_piece<kPattern>(p, end, is_last);
+    }
+    if (!long_piece_.active()) {
+        p = count_pieces<kPattern>(p, end, is_last);
+        if (static_cast<size_t>(end - p) >= kMaxWaiting) {
+            const uint8_t* begun = long_piece_.begin<kPattern>(p);
+            long_bytes_ = begun - p;
+            p = count_long_piece<kPattern>(begun, end, is_last);
+        }
+    }
+    size_ = static_cast<size_t>(end - p);
+    waiting_ = size_;
+    std::memmove(buffer_.data(), p, size_);
+}
+
+template <Pattern kPattern>
+const uint8_t* Counter::count_pieces(const uint8_t* p, const uint8_t* end, bool is_last) noexcept {
+    PieceBatch batch(*encoding_);
+    Scanner<kPattern> scanner(encoding_->vocabulary());
+    while (p < end) {
+        if (AsciiBlock<kPattern> block(p, end); block.worthwhile()) {
+            const uint8_t* begin = p;
+            p = batch.add_all(p, block.piece_ends());
+            if (p != begin) {
+                continue;
+            }
+        }
+        const uint8_t* after = fast_piece<kPattern>(p, end);
+        if (after == nullptr) {
+            after = scanner.piece(p, end);
+            if (scanner.met_end() && !is_last) {
+                break;
+            }
+        }
+        batch.add(p, static_cast<size_t>(after - p));
+        p = after;
+    }
+    tokens_ += batch.finish();
+    return p;
+}
+
+template <Pattern kPattern>
+const uint8_t* Counter::count_long_piece(const uint8_t* p, const uint8_t* end,
+                                         bool is_last) noexcept {
+    const uint8_t* read = long_piece_.feed<kPattern>(p, end, is_last);
+    long_bytes_ += read - p;
+    encoding_->add_prefix_work(static_cast<size_t>(read - p));
+    if (!long_piece_.active()) {
+        tokens_ += long_piece_.tokens();
+        long_bytes_ = 0;
+    }
+    return read;
+}
+
+}  // namespace llm::tokenizer

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace llm::tokenizer {
+
+enum class EncodingName : uint8_t { o200k_base, cl100k_base };
+
+// For Vocabulary::open and for people.
+std::string_view name_of(EncodingName encoding) noexcept;
+
+// Characters by the length of their UTF-8.
+struct CharacterCounts {
+    int64_t two = 0;    // Latin with accents, Greek, Cyrillic, Hebrew, Arabic …
+    int64_t three = 0;  // the rest of the Basic Multilingual Plane: Indic, Thai, Chinese, Korean …
+    int64_t four = 0;   // emoji and rare scripts
+};
+
+// How the text of a model's prompt becomes a number of tokens: counted with `encoding`, which is
+// the model's own if `exact`. Other vocabularies are estimated from that count and the characters,
+// which they split otherwise in each script; fitted to the families' published vocabularies on
+// samples of 600 and 2000 characters of English, code, JSON, emoji, Chinese and 35 other languages.
+struct TextRule {
+    EncodingName encoding = EncodingName::o200k_base;
+    bool exact = false;
+    double per_token = 1;
+    double per_two = 0;
+    double per_three = 0;
+    double per_four = 0;
+    // Of the estimate, in percent: the mean over the samples, and what 95 of 100 stay below. Text
+    // of one common language is better than the mean, code and Indic scripts are worse. 0: exact,
+    // or not measured.
+    double mean_error = 0;
+    double p95_error = 0;
+};
+
+// What surrounds messages. The tokens of the role and the name are counted with the text.
+struct FrameRule {
+    int64_t per_message = 3;
+    int64_t per_name = 1;
+    int64_t per_prompt = 3;  // primes the answer
+    bool exact = false;      // agrees with all published examples
+};
+
+// What an image adds. OpenAI's "Images and vision" page, Anthropic's "Vision", Google's "Tokens".
+enum class ImageRule : uint8_t {
+    tiles_85_170,     // gpt-4o, gpt-4.1, gpt-4.5, and who is not known: base and per 512 px tile
+    tiles_70_140,     // gpt-5
+    tiles_75_150,     // o1, o3
+    tiles_2833_5667,  // gpt-4o-mini
+    patches_162,      // gpt-4.1-mini, gpt-5-mini: 32 px patches, times 1.62
+    patches_246,      // gpt-4.1-nano, gpt-5-nano
+    patches_172,      // o4-mini
+    area_750,         // Claude: width × height / 750
+    tiles_258,        // Gemini: 258 for each 768 px tile
+};
+
+struct ModelTokens {
+    TextRule text;
+    FrameRule frame;
+    ImageRule image = ImageRule::tiles_85_170;
+    int64_t per_function = 7;  // what a tool's function adds to its text (see tool_tokens.hpp)
+};
+
+// By family, from a model's name as users and providers write it: "gpt-4o-2024-11-20",
+// "openai/gpt-4.1", "ft:gpt-4o-mini:…", "us.anthropic.claude-sonnet-4-5",
+// "meta-llama/Llama-3.1-8B". Of an unknown name: o200k_base, not exact.
+ModelTokens model_tokens(std::string_view model) noexcept;
+
+// The estimate of a family (or the count itself, if exact).
+int64_t text_tokens(const TextRule& rule, int64_t counted,
+                    const CharacterCounts& characters) noexcept;
+
+// `low`: the request asks for low detail. An unknown size (0 × 0) gives the most that the model
+// takes.
+int64_t image_tokens(ImageRule rule, bool low, int64_t width, int64_t height) noexcept;
+
+}  // namespace llm::tokenizer

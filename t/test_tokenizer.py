@@ -1,0 +1,64 @@
+"""Token counts beside OpenAI's own tokenizer, loaded from the same rank files."""
+
+import base64
+import os
+import random
+import struct
+import subprocess
+
+import pytest
+import tiktoken
+import tiktoken_ext.openai_public
+
+from support.paths import ROOT
+
+TABLES = ROOT / "build/tokenizer"
+COUNT = ROOT / "build/count-tokens"
+TEXTS = int(os.environ.get("LLM_RANDOM_TEXTS", 100_000))
+
+ENDS = ["the", " The", "'s", "'LL", "HTTP", "Server", "\n\n", "  ", "    ", " \n", "://", "中文",
+        "测试", "日本", "\u200d", "👨", "👩", " of", "ing", "ʰ", "ǅ", "한국", "ไทย", "नमस्ते", "мир",
+        "<|endoftext|>", ".\n\n//"]
+SETS = [" \t\n\r\x0b\x0c\x85\xa0\u2003\u2028\u3000\u200b\ufeff", "'’`\"sStTdDmMlLvVrReE\u017f",
+        "0123456789½٣Ⅷ²", "/\\-=*#_!?.,;:()[]{}<>"]
+RANGES = [(0x20, 0x7f), (0, 0x80), (0, 0xd800), (0xe000, 0x110000), (0xc0, 0x250), (0x300, 0x370),
+          (0x370, 0x600), (0x900, 0xe80), (0x1c80, 0x2200), (0x3040, 0x3100), (0x4e00, 0xa000),
+          (0xa640, 0xab70), (0xac00, 0xd7a4), (0x10000, 0x13000), (0x1d400, 0x1d800),
+          (0x1f300, 0x1fb00)]
+
+
+def random_text(source):
+    """A few kinds of characters, short runs of one among them; sizes from 1 to some hundreds."""
+    kinds = [lambda: source.choice(ENDS)]
+    kinds += [lambda chars=chars: source.choice(chars) for chars in SETS]
+    kinds += [lambda span=span: chr(source.randrange(*span)) for span in RANGES]
+    chosen = source.sample(kinds, source.randrange(1, 5))
+    size = int(2 ** (source.random() * source.choice((3, 5, 7, 9))))
+    parts = []
+    while len(parts) < size:
+        part = source.choice(chosen)()
+        parts.append(part * source.randrange(1, 20) if source.random() < .1 else part)
+    return "".join(parts)
+
+
+def reference(encoding, monkeypatch):
+    lines = (TABLES / f"{encoding}.tiktoken").read_text().splitlines()
+    ranks = {base64.b64decode(token): int(rank) for token, rank in map(str.split, lines)}
+    monkeypatch.setattr(tiktoken_ext.openai_public, "load_tiktoken_bpe", lambda *_, **__: ranks)
+    return tiktoken.Encoding(**getattr(tiktoken_ext.openai_public, encoding)())
+
+
+@pytest.mark.parametrize("encoding", ["o200k_base", "cl100k_base"])
+@pytest.mark.parametrize("cut", [0, 5])
+def test_counts_as_openai_does(encoding, cut, monkeypatch):
+    source = random.Random(encoding)
+    texts = [random_text(source) for _ in range(TEXTS)]
+    counted = subprocess.run(
+        [COUNT, TABLES / f"{encoding}.image", encoding, str(cut)], check=True, capture_output=True,
+        input=b"".join(struct.pack("<I", len(raw)) + raw for raw in map(str.encode, texts)))
+    counts = [int(line) for line in counted.stdout.split()]
+    exact = reference(encoding, monkeypatch)
+    assert len(counts) == TEXTS
+    different = [text for text, count in zip(texts, counts)
+                 if count != len(exact.encode_ordinary(text))]
+    assert not different, f"{len(different)} texts, the shortest {min(different, key=len)!a}"

@@ -1,0 +1,242 @@
+// Prompts by the rules of their models: t/fixtures/chat_cases.jsonl and published examples.
+
+#include <gtest/gtest.h>
+#include <yajl/yajl_tree.h>
+
+#include <fstream>
+#include <iostream>
+
+#include "llm/tokenizer/prompt_count.hpp"
+#include "llm/tokenizer/tool_tokens.hpp"
+#include "tokenizer_support.hpp"
+
+namespace {
+
+using namespace tokenizer_support;
+
+class Counting {
+  public:
+    int64_t prompt(const std::string& model, const std::string& body, bool* estimate = nullptr,
+                   uint64_t work = 50'000) {
+        const llm::ScanResult scanned = llm::scan_request(body, llm::Endpoint::chat_completions);
+        const auto* request = std::get_if<llm::ScannedRequest>(&scanned);
+        if (request == nullptr) {
+            ADD_FAILURE() << body;
+            return -1;
+        }
+        const ModelTokens rules = model_tokens(model);
+        PromptCount count(encoding(rules.text.encoding), rules, body, *request, names(body));
+        slices = 1;
+        while (!count.advance(work)) {
+            ++slices;
+        }
+        if (estimate != nullptr) {
+            *estimate = count.is_estimate();
+        }
+        return count.tokens();
+    }
+
+    Encoding& encoding(EncodingName name) {
+        return name == EncodingName::o200k_base ? o200k_ : cl100k_;
+    }
+
+    int slices = 0;
+
+  private:
+    static int64_t names(const std::string& body) {
+        const yajl_val root = yajl_tree_parse(body.c_str(), nullptr, 0);
+        const char* path[] = {"messages", nullptr};
+        const yajl_val messages = yajl_tree_get(root, path, yajl_t_array);
+        int64_t found = 0;
+        for (size_t i = 0; i < YAJL_GET_ARRAY(messages)->len; ++i) {
+            const char* name[] = {"name", nullptr};
+            found +=
+                yajl_tree_get(YAJL_GET_ARRAY(messages)->values[i], name, yajl_t_string) != nullptr;
+        }
+        yajl_tree_free(root);
+        return found;
+    }
+
+    Encoding o200k_{vocabulary("o200k_base"), Pattern::o200k, 1};
+    Encoding cl100k_{vocabulary("cl100k_base"), Pattern::cl100k, 1};
+};
+
+std::string between(const std::string& line, const std::string& before, const std::string& after) {
+    const size_t begin = line.find(before) + before.size();
+    return line.substr(begin, line.rfind(after) - begin);
+}
+
+TEST(TokenizerPrompt, CookbookCases) {
+    Counting counting;
+    std::ifstream file("t/fixtures/chat_cases.jsonl");
+    int exact = 0;
+    int others = 0;
+    std::string differences;
+    for (std::string line; std::getline(file, line);) {
+        const std::string model = between(line, "\"model\":\"", "\",\"request\":");
+        const std::string request = between(line, "\"request\":{", "},\"litellm\":");
+        const std::string cookbook = line.substr(line.rfind(':') + 1);
+        bool estimate = false;
+        const int64_t tokens =
+            counting.prompt(model, "{\"model\":\"" + model + "\"," + request + "}", &estimate);
+        if (cookbook.starts_with("null")) {
+            ++others;
+            const int64_t litellm = std::stoll(line.substr(line.rfind("\"litellm\":") + 10));
+            differences += line.substr(7, 16) + ' ' + std::to_string(tokens - litellm) + "; ";
+            EXPECT_TRUE(estimate || line.find("\"tool_calls\"") != std::string::npos ||
+                        line.find("\"type\":\"text\"") != std::string::npos)
+                << line;
+            continue;
+        }
+        ++exact;
+        int64_t expected = std::stoll(cookbook);
+        if (request.find("\"tool_choice\"") != std::string::npos) {
+            // Of which the cookbook knows nothing. These cases name their function, last of all.
+            const std::string name = request.substr(request.rfind("\"name\":\"") + 8);
+            expected += 7 + count(counting.encoding(model_tokens(model).text.encoding),
+                                  name.substr(0, name.find('"')));
+        }
+        EXPECT_EQ(tokens, expected) << line;
+    }
+    EXPECT_EQ(exact, 56);
+    EXPECT_EQ(others, 87);
+    RecordProperty("differences_to_litellm", differences);
+}
+
+// The cookbook's own example and what the API said.
+TEST(TokenizerPrompt, CookbookExample) {
+    const std::string messages = R"("messages":[
+        {"role":"system","content":"You are a helpful, pattern-following assistant that translates corporate jargon into plain English."},
+        {"role":"system","name":"example_user","content":"New synergies will help drive top-line growth."},
+        {"role":"system","name":"example_assistant","content":"Things working well together will increase revenue."},
+        {"role":"system","name":"example_user","content":"Let's circle back when we have more bandwidth to touch base on opportunities for increased leverage."},
+        {"role":"system","name":"example_assistant","content":"Let's talk later when we're less busy about how to do better."},
+        {"role":"user","content":"This late pivot means we don't have time to boil the ocean for the client deliverable."}])";
+    Counting counting;
+    bool estimate = true;
+    EXPECT_EQ(counting.prompt("gpt-4-0613", R"({"model":"x",)" + messages + "}", &estimate), 129);
+    EXPECT_FALSE(estimate);
+    EXPECT_EQ(counting.prompt("gpt-4o", R"({"model":"x",)" + messages + "}", &estimate), 124);
+    EXPECT_FALSE(estimate);
+}
+
+TEST(TokenizerPrompt, CookbookTools) {
+    const std::string tools = R"([{"type":"function","function":{"name":"get_current_weather",
+        "description":"Get the current weather in a given location","parameters":{"type":"object",
+        "properties":{"location":{"type":"string","description":"The city and state, e.g. San Francisco, CA"},
+        "unit":{"type":"string","description":"The unit of temperature to return","enum":["celsius","fahrenheit"]}},
+        "required":["location"]}}}])";
+    const std::string body =
+        R"({"model":"x","messages":[{"role":"system","content":"You are a helpful assistant that can answer to questions about the weather."},
+        {"role":"user","content":"What's the weather like in San Francisco?"}],"tools":)" +
+        tools + "}";
+    Counting counting;
+    bool estimate = false;
+    EXPECT_EQ(counting.prompt("gpt-4", body, &estimate), 105);
+    EXPECT_TRUE(estimate);
+    EXPECT_EQ(counting.prompt("gpt-4o", body), 101);
+}
+
+TEST(TokenizerPrompt, WhatIsNoListOfFunctionsIsText) {
+    Encoding encoding(vocabulary("o200k_base"), Pattern::o200k, 1);
+    for (const char* json : {"{}", "[]", "[1]", R"([{"type":"web_search"}])", "\"auto\"",
+                             R"([{"function":{"name":1}}])"}) {
+        EXPECT_FALSE(tool_tokens(json, 7, encoding)) << json;
+    }
+    const std::string many = "[" + std::string(kMaxToolBytes, ' ') + "]";
+    EXPECT_FALSE(tool_tokens(many, 7, encoding));
+}
+
+TEST(TokenizerPrompt, ToolChoice) {
+    Encoding encoding(vocabulary("o200k_base"), Pattern::o200k, 1);
+    EXPECT_EQ(tool_choice_tokens("\"none\"", encoding), 1);
+    EXPECT_EQ(tool_choice_tokens("\"auto\"", encoding), 0);
+    EXPECT_EQ(tool_choice_tokens(R"({"type":"function","function":{"name":"hello"}})", encoding),
+              8);
+    EXPECT_EQ(tool_choice_tokens(R"({"name":"hello"})", encoding), 8);
+    EXPECT_FALSE(tool_choice_tokens(R"({"type":"json_object"})", encoding));
+    EXPECT_FALSE(tool_choice_tokens("[]", encoding));
+}
+
+TEST(TokenizerPrompt, SlicesMakeNoDifference) {
+    std::string text;
+    for (int i = 0; i < 20'000; ++i) {
+        text += i % 7 == 0 ? "\\n\\u4e2d" : " word";
+    }
+    const std::string body = R"({"model":"x","messages":[{"role":"user","content":")" + text +
+                             R"("}],"tools":[{"type":"other"}]})";
+    Counting counting;
+    const int64_t whole = counting.prompt("gpt-4o", body, nullptr, 1u << 30);
+    EXPECT_EQ(counting.slices, 1);
+    EXPECT_EQ(counting.prompt("gpt-4o", body, nullptr, 1), whole);
+    EXPECT_GT(counting.slices, 20);
+}
+
+TEST(TokenizerPrompt, EmbeddingsHaveNoFrame) {
+    const std::string body = R"({"model":"x","input":["hello world","hello"]})";
+    const llm::ScanResult scanned = llm::scan_request(body, llm::Endpoint::embeddings);
+    Counting counting;
+    PromptCount count(counting.encoding(EncodingName::cl100k_base),
+                      model_tokens("text-embedding-3-small"), body,
+                      std::get<llm::ScannedRequest>(scanned), 0);
+    EXPECT_TRUE(count.advance(1'000'000));
+    EXPECT_EQ(count.tokens(), 3);
+    EXPECT_FALSE(count.is_estimate());
+}
+
+TEST(TokenizerModels, Families) {
+    const auto encoding = [](const char* model) { return model_tokens(model).text.encoding; };
+    for (const char* model :
+         {"gpt-4o", "gpt-4o-mini-2024-07-18", "openai/gpt-4.1", "gpt-5.1", "o1", "o3-mini",
+          "o4-mini", "ft:gpt-4o-mini-2024-07-18:org::id", "GPT-4o"}) {
+        EXPECT_EQ(encoding(model), EncodingName::o200k_base) << model;
+        EXPECT_TRUE(model_tokens(model).text.exact) << model;
+    }
+    for (const char* model : {"gpt-4", "gpt-4-turbo", "gpt-4-0613", "gpt-3.5-turbo-0125",
+                              "text-embedding-3-large", "azure/gpt-35-turbo", "davinci-002"}) {
+        EXPECT_EQ(encoding(model), EncodingName::cl100k_base) << model;
+        EXPECT_TRUE(model_tokens(model).text.exact) << model;
+    }
+    for (const char* model : {"claude-sonnet-4-5", "us.anthropic.claude-3-5-sonnet-20241022-v2:0",
+                              "gemini-2.5-pro", "meta-llama/Llama-3.1-8B", "Qwen/Qwen3-32B",
+                              "mistral-large", "deepseek-chat", "unheard"}) {
+        EXPECT_FALSE(model_tokens(model).text.exact) << model;
+    }
+    EXPECT_EQ(model_tokens("claude-3-5-sonnet").text.per_token,
+              model_tokens("claude-sonnet-4-5").text.per_token);
+    EXPECT_GT(model_tokens("claude-sonnet-5").text.per_token,
+              model_tokens("claude-sonnet-4-5").text.per_token);
+    EXPECT_GT(model_tokens("claude-opus-4-7").text.per_token,
+              model_tokens("claude-opus-4-1").text.per_token);
+}
+
+TEST(TokenizerModels, Images) {
+    EXPECT_EQ(image_tokens(ImageRule::tiles_85_170, true, 4000, 4000), 85);
+    EXPECT_EQ(image_tokens(ImageRule::tiles_85_170, false, 1024, 1024), 765);
+    EXPECT_EQ(image_tokens(ImageRule::tiles_85_170, false, 2048, 4096), 1105);
+    EXPECT_EQ(image_tokens(ImageRule::tiles_85_170, false, 0, 0), 85 + 8 * 170);
+    EXPECT_EQ(image_tokens(ImageRule::patches_162, false, 1024, 1024), 1659);
+    EXPECT_EQ(image_tokens(ImageRule::patches_162, false, 0, 0), 2489);
+    EXPECT_EQ(image_tokens(ImageRule::area_750, false, 200, 200), 54);
+    EXPECT_EQ(image_tokens(ImageRule::area_750, false, 0, 0), 1600);
+    EXPECT_EQ(image_tokens(ImageRule::tiles_258, false, 384, 384), 258);
+    EXPECT_EQ(image_tokens(ImageRule::tiles_258, false, 960, 540), 516);
+}
+
+TEST(TokenizerModels, EstimatesGoByCharacters) {
+    Encoding encoding(vocabulary("cl100k_base"), Pattern::cl100k, 1);
+    CharacterCounts characters;
+    Counter counter(encoding, characters);
+    counter.feed("a\u00E9\u0436\u4E2D\U0001F600", TextForm::plain);
+    counter.feed("\\u4e2d\\ud83d\\ude00", TextForm::json);
+    counter.finish();
+    EXPECT_EQ(characters.two, 2);
+    EXPECT_EQ(characters.three, 2);
+    EXPECT_EQ(characters.four, 2);
+    const TextRule rule = model_tokens("qwen3-32b").text;
+    EXPECT_EQ(text_tokens(rule, 1000, {}), 1009);
+    EXPECT_LT(text_tokens(rule, 1000, {0, 500, 0}), 800);
+    EXPECT_EQ(text_tokens(rule, 100, {0, 0, 1000}), 25);
+}
+
+}  // namespace
