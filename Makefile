@@ -23,8 +23,18 @@ BUILD     := $(ROOT)/build
 # One directory per compiler and nginx source: build/gcc, build/clang, build/gcc-nginx-1.30.0 …
 OBJS      := $(BUILD)/$(notdir $(CC))$(if $(filter-out $(DISTRO_NGINX),$(NGINX_SRC)),-$(notdir $(NGINX_SRC:/=)))
 MODULE    := $(OBJS)/ngx_http_llm_module.so
-SOURCES   := $(wildcard src/*/*.cpp src/*/*.hpp)
+# The module looks for its tokenizer images in a directory of its own name beside it.
+IMAGE_DIR := $(MODULE:.so=)
+SOURCES   := $(wildcard src/*/*.cpp src/*/*.hpp src/*/*/*.cpp src/*/*/*.hpp)
 JOBS      ?= $(shell nproc)
+
+# The tokenizer's tables: one image per encoding, made once from the published rank files (npm).
+TOKENIZER      := $(BUILD)/tokenizer
+TOKENIZER_SRCS := $(wildcard src/llm/tokenizer/*.cpp)
+TOKENIZER_HDRS := $(wildcard src/llm/tokenizer/*.hpp)
+IMAGES         := $(TOKENIZER)/o200k_base.image $(TOKENIZER)/cl100k_base.image
+TOOL_FLAGS     := -std=c++20 -O2 -Wall -Wextra -Werror -Isrc
+COUNT_SRCS     := $(filter-out %/prompt_count.cpp %/tool_tokens.cpp,$(TOKENIZER_SRCS))
 
 .PHONY: help bootstrap build run test unit sanitize bench-tokens clean install
 
@@ -34,23 +44,18 @@ help:  ## list the targets
 bootstrap:  ## install what is missing (apt-get)
 	scripts/bootstrap build test
 
-build: $(MODULE)  ## build ngx_http_llm_module.so (CC=clang, NGINX_SRC=dir)
+build: $(MODULE) $(IMAGE_DIR)  ## build ngx_http_llm_module.so (CC=clang, NGINX_SRC=dir)
 	@echo "built $(MODULE)"
 
 $(MODULE): $(OBJS)/Makefile $(SOURCES)
 	cd $(NGINX_SRC) && $(MAKE) -s -j$(JOBS) -f $(OBJS)/Makefile modules
 	@touch $@
 
+$(IMAGE_DIR): $(OBJS)/Makefile $(IMAGES)
+	@ln -sfn $(TOKENIZER) $@
+
 $(OBJS)/Makefile: config config.make $(wildcard src/*)
 	scripts/configure "$(NGINX_SRC)" "$(OBJS)" "$(CC)" "$(CC_OPT)" "$(LD_OPT)"
-
-# The tokenizer's tables: one image per encoding, made once from the published rank files (npm).
-TOKENIZER      := $(BUILD)/tokenizer
-TOKENIZER_SRCS := $(wildcard src/llm/tokenizer/*.cpp)
-TOKENIZER_HDRS := $(wildcard src/llm/tokenizer/*.hpp)
-IMAGES         := $(TOKENIZER)/o200k_base.image $(TOKENIZER)/cl100k_base.image
-TOOL_FLAGS     := -std=c++20 -O2 -Wall -Wextra -Werror -Isrc
-COUNT_SRCS     := $(filter-out %/prompt_count.cpp %/tool_tokens.cpp,$(TOKENIZER_SRCS))
 
 $(BUILD)/tokenizer-image: scripts/tokenizer_image.cpp $(TOKENIZER_HDRS)
 	@mkdir -p $(@D)
@@ -109,8 +114,11 @@ sanitize: unit $(BUILD)/count-tokens  ## all tests with the module under ASan an
 run: ## build and start the gateway on 127.0.0.1:4000 with a mock provider
 	scripts/quickstart
 
-install: build  ## copy the module where nginx looks for it (DESTDIR)
-	install -D -m 0644 $(MODULE) $(DESTDIR)/usr/lib/nginx/modules/ngx_http_llm_module.so
+MODULES_DIR := $(DESTDIR)/usr/lib/nginx/modules
+
+install: build  ## copy the module and its images where nginx looks for them (DESTDIR)
+	install -D -m 0644 $(MODULE) $(MODULES_DIR)/$(notdir $(MODULE))
+	install -D -m 0644 -t $(MODULES_DIR)/$(notdir $(IMAGE_DIR)) $(IMAGES)
 
 clean:  ## remove everything that was built
 	rm -rf $(BUILD)

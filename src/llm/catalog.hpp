@@ -10,6 +10,7 @@
 
 #include "llm/endpoint.hpp"
 #include "llm/prices.hpp"
+#include "llm/tokenizer/model_tokens.hpp"
 
 namespace llm {
 
@@ -33,6 +34,7 @@ struct Deployment {
     uint32_t weight = 1;
     bool backup = false;  // only after every other one
     ModelPrice price;
+    tokenizer::ModelTokens tokens;  // how its prompts are counted
 };
 
 struct LogicalModel {

@@ -6,7 +6,14 @@
 namespace llm {
 
 // What a client may call, told by the end of the request's path, so that any prefix works.
-enum class Endpoint : uint8_t { unknown, chat_completions, completions, embeddings, models };
+enum class Endpoint : uint8_t {
+    unknown,
+    chat_completions,
+    completions,
+    embeddings,
+    models,
+    token_counter,
+};
 
 // How a client speaks, and with it the shape of its errors.
 enum class Dialect : uint8_t { openai, anthropic };

@@ -1,9 +1,12 @@
+#include <limits>
+
 #include "llm/body_edit.hpp"
 #include "module/authenticate.hpp"
 #include "module/body.hpp"
 #include "module/call.hpp"
 #include "module/models_list.hpp"
 #include "module/refusal.hpp"
+#include "module/token_counter.hpp"
 #include "module/worker.hpp"
 
 namespace module {
@@ -59,12 +62,21 @@ void make_claims(Call& call) {
     }
 }
 
-void route_and_bound(Call& call) {
-    call.order = llm::route(*call.model, Worker::current().random());
-    const int64_t prompt = llm::prompt_token_bound(call.scanned);
-    const llm::HoldBound bound = llm::hold_bound(call.order, call.endpoint, prompt,
+// Above this a prompt is refused for certain.
+int64_t most_tokens_admitted(const Caller& caller) noexcept {
+    int64_t most = std::numeric_limits<int64_t>::max();
+    for (const ledger::ClaimTemplate& claim : caller.claims) {
+        if (claim.unit == ledger::Unit::tokens) {
+            most = std::min(most, claim.limit);
+        }
+    }
+    return most;
+}
+
+void bound_cost(Call& call) {
+    const llm::HoldBound bound = llm::hold_bound(call.order, call.endpoint, call.prompt.most,
                                                  call.scanned.max_tokens, call.scanned.choices);
-    call.held_tokens = {prompt, bound.completion_tokens, bound.cost};
+    call.held_tokens = {call.prompt.tokens, bound.completion_tokens, bound.cost};
 }
 
 std::optional<llm::ApiError> understand(Call& call) {
@@ -84,15 +96,20 @@ std::optional<llm::ApiError> understand(Call& call) {
     return std::nullopt;
 }
 
+// The phases will be run again. The body reader may have left handlers of its own; a client that
+// leaves meanwhile is to be noticed.
+ngx_int_t wait_for_phases(Call& call) noexcept {
+    call.r->write_event_handler = ngx_http_core_run_phases;
+    call.r->read_event_handler = ngx_http_test_reading;
+    return NGX_AGAIN;
+}
+
 ngx_int_t reserve(Call& call) {
     Worker& worker = Worker::current();
     call.stage = Call::Stage::reserving;
     const auto decision = worker.ledger().reserve(call.id, call.asked_claims(), call);
     if (!decision) {
-        // The body reader may have left handlers of its own. A client that leaves is to be noticed.
-        call.r->write_event_handler = ngx_http_core_run_phases;
-        call.r->read_event_handler = ngx_http_test_reading;
-        return NGX_AGAIN;
+        return wait_for_phases(call);
     }
     call.decision = *decision;
     call.hold_open = decision->outcome == ledger::Outcome::admitted;
@@ -170,14 +187,27 @@ ngx_int_t start(Call& call) {
         return answer_error(
             call, llm::unknown_route(io::view(call.r->method_name), io::view(call.r->uri)));
     }
-    if (!Worker::current().can_record()) {
+    if (call.is_spend() && !Worker::current().can_record()) {
         call.unrecorded = true;  // what is left of the spool is for the calls under way
         return answer_error(call, llm::from_status(NGX_HTTP_SERVICE_UNAVAILABLE));
     }
     return NGX_OK;
 }
 
-ngx_int_t ask_ledger(Call& call) {
+void begin_counting(Call& call) {
+    int64_t limit = std::numeric_limits<int64_t>::max();
+    if (call.is_spend()) {
+        call.order = llm::route(*call.model, Worker::current().random());
+        limit = most_tokens_admitted(*call.caller);
+    } else {
+        call.order = {call.model->deployments.front().get()};
+    }
+    call.counting =
+        std::make_unique<PromptCounting>(call.body, call.scanned, call.order, limit);
+    call.stage = Call::Stage::counting;
+}
+
+ngx_int_t read_request(Call& call) {
     const auto body = whole_body(call.r);
     if (!body) {
         return kError;
@@ -186,7 +216,23 @@ ngx_int_t ask_ledger(Call& call) {
     if (auto error = understand(call)) {
         return answer_error(call, *error);
     }
-    route_and_bound(call);
+    begin_counting(call);
+    return NGX_OK;
+}
+
+ngx_int_t count_prompt(Call& call) {
+    if (!call.counting->advance()) {
+        call.stage = Call::Stage::in_queue;
+        Worker::current().turns().wait(call);
+        return wait_for_phases(call);
+    }
+    call.r->read_event_handler = ngx_http_block_reading;
+    call.prompt = call.counting->size();
+    call.counting.reset();
+    if (call.endpoint == llm::Endpoint::token_counter) {
+        return answer_json(call, NGX_HTTP_OK, token_count(call));
+    }
+    bound_cost(call);
     make_claims(call);
     return reserve(call);
 }
@@ -211,7 +257,12 @@ ngx_int_t advance(Call& call) {
         }
     }
     if (call.stage == Stage::body_read) {
-        if (const ngx_int_t rc = ask_ledger(call); rc != NGX_OK) {
+        if (const ngx_int_t rc = read_request(call); rc != NGX_OK) {
+            return rc;
+        }
+    }
+    if (call.stage == Stage::counting) {
+        if (const ngx_int_t rc = count_prompt(call); rc != NGX_OK) {
             return rc;
         }
     }

@@ -28,6 +28,8 @@ Call::Call(ngx_http_request_t* request, const Gateway& gateway)
 Call::~Call() {
     if (stage == Stage::reserving) {
         Worker::current().ledger().abandon(*this);
+    } else if (stage == Stage::in_queue) {
+        Worker::current().turns().leave(*this);
     }
 }
 
@@ -35,7 +37,16 @@ void Call::on_decision(const ledger::Decision& made) noexcept {
     decision = made;
     hold_open = made.outcome == ledger::Outcome::admitted;
     stage = Stage::decided;
-    // Back into the phases by way of the connection's own handler, never from inside the ledger.
+    go_on();
+}
+
+void Call::on_turn() noexcept {
+    stage = Stage::counting;
+    go_on();
+}
+
+// Back into the phases by way of the connection's own handler, never from inside who calls.
+void Call::go_on() noexcept {
     ngx_post_event(r->connection->write, &ngx_posted_events);
 }
 

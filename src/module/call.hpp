@@ -1,12 +1,14 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <variant>
 #include <vector>
 
 #include "io/ngx.hpp"
+#include "io/turn_queue.hpp"
 #include "ledger/ledger.hpp"
 #include "llm/api_error.hpp"
 #include "llm/catalog.hpp"
@@ -15,17 +17,20 @@
 #include "llm/request_scan.hpp"
 #include "llm/response_tap.hpp"
 #include "module/conf.hpp"
+#include "module/prompt.hpp"
 
 namespace module {
 
 // One LLM call: what is known of a request from its first byte to its spend row. Lives in a cleanup
 // of the request's pool, so that it outlasts the module contexts that internal redirects wipe.
-class Call final : public ledger::Waiter {
+class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
   public:
     enum class Stage : uint8_t {
         started,       // nothing done yet
         reading_body,  // nginx reads the body and will run the phases again
         body_read,
+        counting,   // of its prompt's tokens
+        in_queue,   // for its next turn to count
         reserving,  // the ledger will decide and run the phases again
         decided,
         forwarded,  // handed to proxy_pass; seen again only through error_page → @llm_next
@@ -42,10 +47,15 @@ class Call final : public ledger::Waiter {
     }
 
     void on_decision(const ledger::Decision& decision) noexcept override;
+    void on_turn() noexcept override;
 
     // The deployment that is being tried or answered last; nullptr before routing.
     const llm::Deployment* deployment() const noexcept {
         return attempts == 0 ? nullptr : order[attempts - 1];
+    }
+    // Asks a provider for something, or is refused that: makes a spend row.
+    bool is_spend() const noexcept {
+        return endpoint != llm::Endpoint::models && endpoint != llm::Endpoint::token_counter;
     }
     bool has_next_deployment() const noexcept { return attempts < order.size(); }
     std::span<const ledger::Claim> asked_claims() const noexcept {
@@ -75,6 +85,8 @@ class Call final : public ledger::Waiter {
     std::vector<const llm::Deployment*> order;
     size_t attempts = 0;
 
+    std::unique_ptr<PromptCounting> counting;  // while it is going on
+    PromptSize prompt;
     llm::HeldTokens held_tokens;
     std::array<ledger::Claim, ledger::kMaxClaims> claims;
     size_t n_claims = 0;
@@ -94,6 +106,7 @@ class Call final : public ledger::Waiter {
     std::variant<std::monostate, llm::JsonTap, llm::SseTap> tap;
 
   private:
+    void go_on() noexcept;
     llm::ResponseFacts facts() const noexcept;
 
     int64_t hold_renewed_ms_;

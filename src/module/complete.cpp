@@ -1,6 +1,7 @@
 #include "ledger/window.hpp"
 #include "module/conf.hpp"
 #include "module/draft.hpp"
+#include "module/vocabularies.hpp"
 #include "module/zone.hpp"
 
 namespace module {
@@ -43,6 +44,8 @@ void complete_routes(Gateway& gateway, const Draft& draft) {
         deployment->weight = route.weight;
         deployment->backup = route.backup;
         deployment->price = price_for(gateway, route);
+        deployment->tokens = llm::tokenizer::model_tokens(route.model);
+        map_vocabulary(deployment->tokens.text.encoding);
         gateway.catalog.model(route.logical_model).deployments.push_back(std::move(deployment));
     }
     for (const DraftAlias& alias : draft.aliases) {

@@ -101,7 +101,7 @@ void settle_and_record(Call& call) {
     note_last_attempt(call);
     const llm::Charge charge = call.charge_so_far();
     settle(call, charge);
-    if (call.unrecorded || call.caller == nullptr || call.endpoint == llm::Endpoint::models) {
+    if (call.unrecorded || call.caller == nullptr || !call.is_spend()) {
         return;
     }
     std::vector<std::string> tags = call.caller->key->identity.tags;

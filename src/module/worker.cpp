@@ -3,6 +3,7 @@
 #include <openssl/rand.h>
 
 #include "module/conf.hpp"
+#include "module/vocabularies.hpp"
 #include "module/zone.hpp"
 
 namespace module {
@@ -16,6 +17,17 @@ constexpr size_t kLapsesPerTurn = 1000;
 constexpr int kDrainMs = 1000;
 
 std::unique_ptr<Worker> worker;
+
+llm::tokenizer::Pattern pattern_of(llm::tokenizer::EncodingName encoding) noexcept {
+    using namespace llm::tokenizer;
+    return encoding == EncodingName::o200k_base ? Pattern::o200k : Pattern::cl100k;
+}
+
+void fill_random(void* bytes, size_t size) {
+    if (RAND_bytes(static_cast<unsigned char*>(bytes), static_cast<int>(size)) != 1) {
+        throw std::runtime_error("no random bytes");
+    }
+}
 
 ledger::Book book_of(const Gateway& gateway) {
     const ZoneMemory zone = zone_memory(gateway.zone);
@@ -68,8 +80,22 @@ Worker::Worker(const Gateway& gateway)
       spool_(spool_config(*gateway.spool)),
       writer_(make_writer(gateway, spool_)),
       housekeeping_([](void* self) noexcept { static_cast<Worker*>(self)->housekeep(); }, this) {
+    make_encodings();
     shm_ledger_.lapse_predecessors();
     housekeeping_.arm(kHousekeepingMs);
+}
+
+void Worker::make_encodings() {
+    using llm::tokenizer::EncodingName;
+    for (size_t i = 0; i < encodings_.size(); ++i) {
+        const auto name = static_cast<EncodingName>(i);
+        if (const llm::tokenizer::Vocabulary* vocabulary = mapped_vocabulary(name)) {
+            uint64_t seed = 0;
+            fill_random(&seed, sizeof(seed));
+            encodings_[i] = std::make_unique<llm::tokenizer::Encoding>(
+                *vocabulary, pattern_of(name), seed);
+        }
+    }
 }
 
 ledger::Ledger& Worker::ledger() noexcept {
@@ -82,9 +108,7 @@ ledger::Ledger& Worker::ledger() noexcept {
 std::array<uint8_t, 10> Worker::random_bytes() {
     std::array<uint8_t, 10> bytes;
     if (random_used_ + bytes.size() > random_pool_.size()) {
-        if (RAND_bytes(random_pool_.data(), static_cast<int>(random_pool_.size())) != 1) {
-            throw std::runtime_error("no random bytes");
-        }
+        fill_random(random_pool_.data(), random_pool_.size());
         random_used_ = 0;
     }
     std::memcpy(bytes.data(), random_pool_.data() + random_used_, bytes.size());

@@ -6,8 +6,10 @@
 
 #include "io/ngx.hpp"
 #include "io/timer.hpp"
+#include "io/turn_queue.hpp"
 #include "ledger/redis_ledger.hpp"
 #include "ledger/shm_ledger.hpp"
+#include "llm/tokenizer/encoding.hpp"
 #include "module/gateway.hpp"
 #include "spend/postgres_writer.hpp"
 #include "spend/spool.hpp"
@@ -31,11 +33,18 @@ class Worker {
     bool record(const spend::Row& row) noexcept;
     // Rows can be written: admit requests only while this holds.
     bool can_record() noexcept;
+    // Of a model that the configuration routes to.
+    llm::tokenizer::Encoding& encoding(llm::tokenizer::EncodingName name) noexcept {
+        return *encodings_[static_cast<size_t>(name)];
+    }
+    // Where work that takes long waits for its turns.
+    io::TurnQueue& turns() noexcept { return turns_; }
     std::mt19937& random() noexcept { return random_; }
     // For request ids; from a cryptographic source, fetched in bulk. Throws when that fails.
     std::array<uint8_t, 10> random_bytes();
 
   private:
+    void make_encodings();
     void housekeep() noexcept;
     void report_spool_error() noexcept;
 
@@ -43,6 +52,8 @@ class Worker {
     std::unique_ptr<ledger::RedisLedger> redis_ledger_;  // only with llm_redis
     spend::Spool spool_;
     std::unique_ptr<spend::PostgresWriter> writer_;  // only with llm_postgres
+    std::array<std::unique_ptr<llm::tokenizer::Encoding>, llm::tokenizer::kEncodings> encodings_;
+    io::TurnQueue turns_;
     io::Timer housekeeping_;
     std::mt19937 random_{std::random_device{}()};
     std::array<uint8_t, 4000> random_pool_;

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
 namespace llm::tokenizer {
 
 enum class EncodingName : uint8_t { o200k_base, cl100k_base };
+inline constexpr size_t kEncodings = 2;
 
 // For Vocabulary::open and for people.
 std::string_view name_of(EncodingName encoding) noexcept;
@@ -33,6 +35,8 @@ struct TextRule {
     // or not measured.
     double mean_error = 0;
     double p95_error = 0;
+
+    bool operator==(const TextRule&) const = default;
 };
 
 // What surrounds messages. The tokens of the role and the name are counted with the text.
@@ -41,6 +45,8 @@ struct FrameRule {
     int64_t per_name = 1;
     int64_t per_prompt = 3;  // primes the answer
     bool exact = false;      // agrees with all published examples
+
+    bool operator==(const FrameRule&) const = default;
 };
 
 // What an image adds. OpenAI's "Images and vision" page, Anthropic's "Vision", Google's "Tokens".
@@ -61,6 +67,8 @@ struct ModelTokens {
     FrameRule frame;
     ImageRule image = ImageRule::tiles_85_170;
     int64_t per_function = 7;  // what a tool's function adds to its text (see tool_tokens.hpp)
+
+    bool operator==(const ModelTokens&) const = default;
 };
 
 // By family, from a model's name as users and providers write it: "gpt-4o-2024-11-20",
