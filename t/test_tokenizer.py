@@ -1,18 +1,15 @@
 """Token counts beside OpenAI's own tokenizer, loaded from the same rank files."""
 
-import base64
 import os
 import random
 import struct
 import subprocess
 
 import pytest
-import tiktoken
-import tiktoken_ext.openai_public
 
 from support.paths import ROOT
+from support.tokens import TABLES, reference
 
-TABLES = ROOT / "build/tokenizer"
 COUNT = ROOT / "build/count-tokens"
 TEXTS = int(os.environ.get("LLM_RANDOM_TEXTS", 100_000))
 
@@ -41,23 +38,16 @@ def random_text(source):
     return "".join(parts)
 
 
-def reference(encoding, monkeypatch):
-    lines = (TABLES / f"{encoding}.tiktoken").read_text().splitlines()
-    ranks = {base64.b64decode(token): int(rank) for token, rank in map(str.split, lines)}
-    monkeypatch.setattr(tiktoken_ext.openai_public, "load_tiktoken_bpe", lambda *_, **__: ranks)
-    return tiktoken.Encoding(**getattr(tiktoken_ext.openai_public, encoding)())
-
-
 @pytest.mark.parametrize("encoding", ["o200k_base", "cl100k_base"])
 @pytest.mark.parametrize("cut", [0, 5])
-def test_counts_as_openai_does(encoding, cut, monkeypatch):
+def test_counts_as_openai_does(encoding, cut):
     source = random.Random(encoding)
     texts = [random_text(source) for _ in range(TEXTS)]
     counted = subprocess.run(
         [COUNT, TABLES / f"{encoding}.image", encoding, str(cut)], check=True, capture_output=True,
         input=b"".join(struct.pack("<I", len(raw)) + raw for raw in map(str.encode, texts)))
     counts = [int(line) for line in counted.stdout.split()]
-    exact = reference(encoding, monkeypatch)
+    exact = reference(encoding)
     assert len(counts) == TEXTS
     different = [text for text, count in zip(texts, counts)
                  if count != len(exact.encode_ordinary(text))]
