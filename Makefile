@@ -36,7 +36,7 @@ IMAGES         := $(TOKENIZER)/o200k_base.image $(TOKENIZER)/cl100k_base.image
 TOOL_FLAGS     := -std=c++20 -O2 -Wall -Wextra -Werror -Isrc
 COUNT_SRCS     := $(filter-out %/prompt_count.cpp %/tool_tokens.cpp,$(TOKENIZER_SRCS))
 
-.PHONY: help bootstrap build run test unit sanitize bench-tokens clean install
+.PHONY: help bootstrap build run test unit sanitize bench bench-tokens clean install
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,10 @@ $(BUILD)/bench-tokens: t/bench/tokens.cpp $(COUNT_SRCS) $(TOKENIZER_HDRS)
 bench-tokens: $(BUILD)/bench-tokens $(IMAGES)  ## token counting beside tiktoken, MB/s on one core
 	@test -d $(BUILD)/corpora/packages || scripts/token-corpora $(BUILD)/corpora
 	$(BUILD)/venv/bin/python scripts/bench-tokens $(BUILD)/bench-tokens $(TOKENIZER) $(BUILD)/corpora
+
+bench: build  ## the gateway beside plain nginx: CPU, throughput, latency beside long prompts
+	scripts/bootstrap bench
+	$(BUILD)/venv/bin/python t/bench/gateway.py
 
 # Unit tests: the rooms that know nothing of nginx.
 PURE_SRCS := $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp counter_id.cpp limit_rule.cpp redis_url.cpp) \

@@ -14,6 +14,7 @@ namespace module {
 namespace {
 
 constexpr ngx_int_t kError = NGX_HTTP_INTERNAL_SERVER_ERROR;
+constexpr size_t kScanSlice = 32 * 1024;  // bytes: less than 0.15 ms
 
 void run_phases_again(ngx_http_request_t* r) noexcept {
     Call* call = Call::find(r);
@@ -80,11 +81,12 @@ void bound_cost(Call& call) {
 }
 
 std::optional<llm::ApiError> understand(Call& call) {
-    llm::ScanResult scan = llm::scan_request(call.body, call.endpoint);
-    if (auto* error = std::get_if<llm::ApiError>(&scan)) {
+    llm::ScanResult result = call.scan->take();
+    call.scan.reset();
+    if (auto* error = std::get_if<llm::ApiError>(&result)) {
         return std::move(*error);
     }
-    call.scanned = std::move(std::get<llm::ScannedRequest>(scan));
+    call.scanned = std::move(std::get<llm::ScannedRequest>(result));
     const llm::LogicalModel* model = call.gateway.catalog.resolve(call.scanned.model);
     if (model == nullptr) {
         return llm::model_not_found(call.scanned.model);
@@ -202,34 +204,49 @@ void begin_counting(Call& call) {
     } else {
         call.order = {call.model->deployments.front().get()};
     }
-    call.counting =
-        std::make_unique<PromptCounting>(call.body, call.scanned, call.order, limit);
-    call.stage = Call::Stage::counting;
+    call.counting = std::make_unique<PromptCounting>(call.body, call.scanned, call.order, limit);
 }
 
-ngx_int_t read_request(Call& call) {
+ngx_int_t begin_scan(Call& call) {
     const auto body = whole_body(call.r);
     if (!body) {
         return kError;
     }
     call.body = *body;
-    if (auto error = understand(call)) {
-        return answer_error(call, *error);
-    }
-    begin_counting(call);
+    call.scan.emplace(call.body, call.endpoint);
+    call.stage = Call::Stage::preparing;
     return NGX_OK;
 }
 
-ngx_int_t count_prompt(Call& call) {
-    if (!call.counting->advance()) {
-        call.stage = Call::Stage::in_queue;
-        Worker::current().turns().wait(call);
-        return wait_for_phases(call);
+ngx_int_t wait_for_turn(Call& call) noexcept {
+    call.stage = Call::Stage::in_queue;
+    Worker::current().turns().wait(call);
+    return wait_for_phases(call);
+}
+
+// One slice of what there is to do before the ledger can be asked.
+ngx_int_t prepare(Call& call) {
+    if (call.scan) {
+        if (!call.scan->advance(kScanSlice)) {
+            return wait_for_turn(call);
+        }
+        if (auto error = understand(call)) {
+            call.r->read_event_handler = ngx_http_block_reading;
+            return answer_error(call, *error);
+        }
+        begin_counting(call);
     }
-    call.r->read_event_handler = ngx_http_block_reading;
+    if (!call.counting->advance()) {
+        return wait_for_turn(call);
+    }
     call.prompt = call.counting->size();
     call.counting.reset();
-    if (call.endpoint == llm::Endpoint::token_counter) {
+    call.r->read_event_handler = ngx_http_block_reading;
+    return NGX_OK;
+}
+
+ngx_int_t ask_ledger(Call& call) {
+    if (!call.is_spend()) {
         return answer_json(call, NGX_HTTP_OK, token_count(call));
     }
     bound_cost(call);
@@ -257,12 +274,15 @@ ngx_int_t advance(Call& call) {
         }
     }
     if (call.stage == Stage::body_read) {
-        if (const ngx_int_t rc = read_request(call); rc != NGX_OK) {
+        if (const ngx_int_t rc = begin_scan(call); rc != NGX_OK) {
             return rc;
         }
     }
-    if (call.stage == Stage::counting) {
-        if (const ngx_int_t rc = count_prompt(call); rc != NGX_OK) {
+    if (call.stage == Stage::preparing) {
+        if (const ngx_int_t rc = prepare(call); rc != NGX_OK) {
+            return rc;
+        }
+        if (const ngx_int_t rc = ask_ledger(call); rc != NGX_OK) {
             return rc;
         }
     }

@@ -41,7 +41,7 @@ void Call::on_decision(const ledger::Decision& made) noexcept {
 }
 
 void Call::on_turn() noexcept {
-    stage = Stage::counting;
+    stage = Stage::preparing;
     go_on();
 }
 

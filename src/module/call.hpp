@@ -29,8 +29,8 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
         started,       // nothing done yet
         reading_body,  // nginx reads the body and will run the phases again
         body_read,
-        counting,   // of its prompt's tokens
-        in_queue,   // for its next turn to count
+        preparing,  // the body is scanned and its prompt counted
+        in_queue,   // for the next turn of that
         reserving,  // the ledger will decide and run the phases again
         decided,
         forwarded,  // handed to proxy_pass; seen again only through error_page → @llm_next
@@ -79,6 +79,7 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
 
     const Caller* caller = nullptr;  // once authenticated
 
+    std::optional<llm::RequestScan> scan;  // while it is going on
     std::string_view body;  // as the client sent it; in the request's pool
     llm::ScannedRequest scanned;
     const llm::LogicalModel* model = nullptr;

@@ -8,9 +8,8 @@ namespace module {
 
 namespace {
 
-// As much work as some 50 000 bytes of plain text: a fraction of a millisecond, and ten times what
-// a pass of the event loop costs.
-constexpr uint64_t kSlice = 50'000;
+// As much work as so many bytes of plain text: 0.1 to 0.3 ms.
+constexpr uint64_t kSlice = 25'000;
 
 }  // namespace
 

@@ -9,17 +9,19 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import re
+import select
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from support.gateway import Gateway, bearer  # noqa: E402
+from support.gateway import Gateway  # noqa: E402
 from support.nginx_conf import KEY, Settings, provider  # noqa: E402
 from support.paths import FIXTURES, program  # noqa: E402
 from support.servers import Postgres, Redis  # noqa: E402
@@ -28,6 +30,7 @@ from support.waiting import accepts_connections, free_port, wait_until  # noqa: 
 ROUNDS = 5
 SECONDS = 3
 CONNECTIONS = 32
+LONG = 1_000_000
 ANSWER = json.dumps({
     "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-4o-mini",
     "choices": [{"index": 0, "finish_reason": "stop",
@@ -61,31 +64,27 @@ PLAIN_LOCATION = """
 """
 
 
-def body(size, model="gpt-4o-mini"):
-    text = (PROSE * (size // len(PROSE) + 1))[:size]
+def body(text, model="gpt-4o-mini"):
     return {"model": model, "messages": [{"role": "user", "content": text}]}
 
 
-def lua(directory, path, size):
-    script = directory / f"load-{path.strip('/').replace('/', '-')}-{size}.lua"
+def lua(directory, path, text):
+    script = directory / f"load{path.replace('/', '-')}.lua"
     script.write_text(
         'wrk.method = "POST"\n'
         f'wrk.path = "{path}"\n'
-        f"wrk.body = [==[{json.dumps(body(size))}]==]\n"
+        f"wrk.body = [==[{json.dumps(body(text))}]==]\n"
         f'wrk.headers["Authorization"] = "Bearer {KEY}"\n'
         'wrk.headers["Content-Type"] = "application/json"\n')
     return script
 
 
-def wrk(url, script, connections, seconds):
-    """Requests per second, and the latency that 99 of 100 stay below, in µs."""
-    command = [program("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", script, url]
+def wrk(url, script):
+    command = [program("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", script, url]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if "Non-2xx" in out or "Socket errors" in out:
         raise SystemExit(out)
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])
-    value, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", out).groups()
-    return rate, float(value) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])
 
 
 def cpu_us(pid):
@@ -93,11 +92,12 @@ def cpu_us(pid):
     return sum(map(int, ticks)) * 1e6 / os.sysconf("SC_CLK_TCK")
 
 
-def measure(gateway, script, connections=CONNECTIONS):
+def measure(gateway, script):
+    """Requests per second, and the worker's CPU time for one."""
     [worker] = gateway.workers()
     before = cpu_us(worker)
-    rate, p99 = wrk(gateway.url, script, connections, SECONDS)
-    return rate, (cpu_us(worker) - before) / (rate * SECONDS), p99
+    rate = wrk(gateway.url, script)
+    return rate, (cpu_us(worker) - before) / (rate * SECONDS)
 
 
 @contextlib.contextmanager
@@ -133,9 +133,30 @@ def gateway(directory, name, port, **settings):
         one.stop()
 
 
+@contextlib.contextmanager
+def redis_server(directory):
+    server = Redis(directory)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def postgres_server():
+    cluster = Postgres()
+    try:
+        cluster.create()
+        cluster.reset()
+        yield cluster
+    finally:
+        cluster.destroy()
+
+
 def compare_throughput(directory, name, port, **settings):
     with gateway(directory, name, port, **settings) as one:
-        plain_load, load = (lua(directory, path, 1024) for path in
+        plain_load, load = (lua(directory, path, (PROSE * 10)[:1024]) for path in
                             ("/plain/chat/completions", "/v1/chat/completions"))
         measure(one, plain_load), measure(one, load)  # warm
         rounds = [(measure(one, plain_load), measure(one, load)) for _ in range(ROUNDS)]
@@ -147,47 +168,68 @@ def compare_throughput(directory, name, port, **settings):
               f" (plain: {plain_us:.1f} us)", flush=True)
 
 
-class LongPrompts:
-    """One after the other, each on the same connection, all the time."""
+class Connection:
+    """One kept-alive connection, on which one request is sent after the other."""
 
-    def __init__(self, url, path, size):
-        self._content = json.dumps(body(size, "gpt-4o")).encode()
-        self._url, self._path = url, path
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.answered = 0
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def _run(self):
-        import httpx
-        with httpx.Client(base_url=self._url, headers=bearer(KEY), timeout=60) as client:
-            while not self._stop.is_set():
-                client.post(self._path, content=self._content).raise_for_status()
-                self.answered += 1
+    def send(self, path, content):
+        head = f"POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(content)}"
+        self.socket.sendall(f"{head}\r\n\r\n".encode() + content)
 
-    def __enter__(self):
-        self._thread.start()
-        return self
+    def is_answered(self):
+        return bool(select.select([self.socket], [], [], 0)[0])
 
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join()
+    def receive(self):
+        got = b""
+        while not got.endswith(ANSWER.encode()):
+            got += self.socket.recv(65536)
+
+    def microseconds(self, path, content):
+        begin = time.perf_counter()
+        self.send(path, content)
+        self.receive()
+        return (time.perf_counter() - begin) * 1e6
+
+
+def long_texts():
+    source = random.Random(1)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = ("".join(source.choices(letters, k=source.randrange(2, 12))) for _ in range(200_000))
+    return {"prose": PROSE * 10_000, "random words": " ".join(words), "one letter": "a" * LONG,
+            "dashes": "-" * LONG}
 
 
 def compare_latency(directory, port):
-    """Small requests on one connection, while a prompt of 1 MB is always in flight."""
+    """Small requests, one after the other, for as long as a prompt of 1 MB is in flight.
+
+    One thread sends all of them, so that nothing but the worker is waited for.
+    """
+    path, plain = "/v1/chat/completions", "/plain/chat/completions"
+    small = json.dumps(body(PROSE[:200])).encode()
     with gateway(directory, "latency", port) as one:
-        load = lua(directory, "/v1/chat/completions", 200)
-        measure(one, load, 1)
-        rows = {"alone": [], "beside 1 MB passed on": [], "beside 1 MB counted": []}
-        for _ in range(ROUNDS):
-            rows["alone"].append(measure(one, load, 1)[2])
-            with LongPrompts(one.url, "/plain/chat/completions", 1_000_000):
-                rows["beside 1 MB passed on"].append(measure(one, load, 1)[2])
-            with LongPrompts(one.url, "/v1/chat/completions", 1_000_000) as long_ones:
-                rows["beside 1 MB counted"].append(measure(one, load, 1)[2])
-                assert long_ones.answered > 0
-        for name, values in rows.items():
-            print(f"p99 of a small request, {name:24}{statistics.median(values):8.0f} us", flush=True)
+        quick, slow = Connection(one.port), Connection(one.port)
+        alone = [quick.microseconds(path, small) for _ in range(3000)]
+        report_latency("alone", alone)
+        cases = [("passed on by plain nginx", plain, PROSE * 10_000)]
+        cases += [(f"of {kind}", path, text) for kind, text in long_texts().items()]
+        for name, long_path, text in cases:
+            content = json.dumps(body(text[:LONG], "gpt-4o")).encode()
+            times = []
+            for _ in range(100):
+                slow.send(long_path, content)
+                times.append(quick.microseconds(path, small))
+                while not slow.is_answered():
+                    times.append(quick.microseconds(path, small))
+                slow.receive()
+            report_latency(f"beside 1 MB {name}", times)
+
+
+def report_latency(name, times):
+    half, most = (statistics.quantiles(times, n=100)[i] for i in (49, 98))
+    print(f"small request {name:36} p50 {half:5.0f} us   p99 {most:5.0f} us   ({len(times)} of them)", flush=True)
 
 
 def main():
@@ -199,6 +241,11 @@ def main():
             os.sched_setaffinity(0, others or os.sched_getaffinity(0))
             compare_latency(directory, port)
             compare_throughput(directory, "memory", port)
+            with redis_server(directory) as redis:
+                compare_throughput(directory, "redis", port, redis=redis.url)
+            with postgres_server() as postgres:
+                compare_throughput(directory, "memory-postgres", port, postgres=postgres.conninfo,
+                                   postgres_options="")
 
 
 if __name__ == "__main__":
