@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from support.calls import CHAT, chat, stream_events, text_of
+from support.tokens import chat_tokens, text_tokens
 
 REPLY = "Zoë says: “naïve café” ✓ 😀 end."
 BODY = chat("Say it.", stream=True, max_tokens=50)
@@ -127,15 +128,48 @@ def test_a_provider_that_compresses_anyway(gateway, mock, stream):
     assert row["cost_nano_usd"] == row["held_nano_usd"] > 0
 
 
-def test_without_usage_the_output_is_counted(gateway, mock):
-    mock.behave(reply=REPLY, no_usage=1)
+@pytest.mark.parametrize("cut", [1, 3, 1000])
+def test_without_usage_the_output_is_counted(gateway, mock, cut):
+    text = "It’s “naïve”: 中文测试 👩‍👧 don't  HTTPServer\n\n1234567 — конец."
+    deltas = [text[i : i + cut] for i in range(0, len(text), cut)]
+    mock.behave(deltas=deltas, no_usage=1)
     one = gateway()
-    with one.client.stream("POST", CHAT, json=BODY) as response:
-        assert text_of(stream_events(response)) == REPLY
+    with one.client.stream("POST", CHAT, json=BODY | {"max_tokens": 1000}) as response:
+        assert text_of(stream_events(response)) == text
     row = one.wait_row()
     assert row["usage_source"] == "counted"
-    assert WORDS <= row["completion_tokens"] <= 50
+    assert row["prompt_tokens"] == chat_tokens(BODY["messages"])
+    assert row["completion_tokens"] == text_tokens(text)
     assert 0 < row["cost_nano_usd"] <= row["held_nano_usd"]
+
+
+def test_without_usage_each_choice_is_counted(gateway, mock):
+    mock.behave(deltas=["one", " two", "three"], no_usage=1)
+    one = gateway()
+    raw(CHAT, one.client, n=2, max_tokens=100)
+    row = one.wait_row()
+    assert row["usage_source"] == "counted"
+    assert row["completion_tokens"] == 2 * sum(map(text_tokens, ["one", " two", "three"]))
+
+
+def test_what_a_cut_stream_has_shown_is_counted(gateway, mock):
+    mock.behave(reply=REPLY, cut_after=3)
+    one = gateway()
+    with pytest.raises(httpx.RemoteProtocolError):
+        raw(CHAT, one.client)
+    row = one.wait_row()
+    assert (row["usage_source"], row["aborted"]) == ("counted", True)
+    assert row["completion_tokens"] == text_tokens(" ".join(REPLY.split(" ")[:3]))
+
+
+def test_without_usage_a_whole_answer_is_counted(gateway, mock):
+    reply = " ".join(["As one says: 中文, naïve, and so on."] * 60)
+    mock.behave(reply=reply, no_usage=1)
+    one = gateway()
+    assert one.client.post(CHAT, json=chat(max_tokens=4000)).status_code == 200
+    row = one.wait_row()
+    assert row["usage_source"] == "counted"
+    assert row["completion_tokens"] == text_tokens(reply)
 
 
 def test_garbage_in_a_stream_passes_and_is_charged(gateway, mock):

@@ -34,7 +34,7 @@ Charge charge(const Ending& ending, const HeldTokens& held, const ModelPrice& pr
             break;
         case UsageSource::counted:
             charge.usage.prompt_tokens = held.prompt;
-            charge.usage.completion_tokens = std::min(ending.facts.output_bytes, held.completion);
+            charge.usage.completion_tokens = std::min(ending.output_tokens, held.completion);
             break;
         case UsageSource::held:
             charge.usage.prompt_tokens = held.prompt;

@@ -16,6 +16,7 @@ struct Ending {
     bool parsed = false;      // the answer could be read at all (not so if it was compressed)
     bool stream = false;
     ResponseFacts facts;
+    int64_t output_tokens = 0;  // counted, or bounded, for an answer without usage
 };
 
 // What was held: the bounds that a charge by count keeps to.

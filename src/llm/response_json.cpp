@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "llm/response_tap.hpp"
+#include "llm/tokenizer/output_count.hpp"
 
 namespace llm {
 
@@ -283,7 +284,7 @@ bool ResponseJson::on_string(std::string_view text) noexcept {
     }
     const Node node = arrive();
     if (node == Node::output) {
-        add_output(text.size() + skipped_bytes_);
+        add_output(text, skipped_bytes_);
     } else if (node == Node::model && facts_.model.empty()) {
         constexpr size_t kMaxModel = 256;
         if (std::none_of(text.begin(), text.end(), is_control)) {
@@ -313,7 +314,11 @@ bool ResponseJson::on_literal(bool null) noexcept {
     return true;
 }
 
-void ResponseJson::add_output(size_t bytes) noexcept {
+void ResponseJson::add_output(std::string_view text, size_t unread_bytes) noexcept {
+    if (output_ != nullptr) {
+        output_->add(text, unread_bytes);
+    }
+    const size_t bytes = text.size() + unread_bytes;
     facts_.output_bytes += static_cast<int64_t>(bytes);
     facts_.has_output = facts_.has_output || bytes > 0;
 }

@@ -12,6 +12,9 @@ struct yajl_handle_t;
 namespace llm {
 
 struct ResponseFacts;
+namespace tokenizer {
+class OutputCount;
+}
 
 // Reads JSON documents of OpenAI's dialect (one response, or the chunks of a stream one after the
 // other) and adds what they say to `facts`, which the caller keeps alive. A document may be cut
@@ -20,6 +23,10 @@ struct ResponseFacts;
 class ResponseJson {
   public:
     explicit ResponseJson(ResponseFacts& facts) noexcept : facts_(facts) {}
+
+    // From now on output text is counted too. It must outlive the reading.
+    void count_output(tokenizer::OutputCount* output) noexcept { output_ = output; }
+
     ~ResponseJson();
     ResponseJson(const ResponseJson&) = delete;
     ResponseJson& operator=(const ResponseJson&) = delete;
@@ -48,7 +55,7 @@ class ResponseJson {
 
     static constexpr size_t kMaxDepth = 128;
     // So much of a string is parsed: more than any key or model name that matters has.
-    static constexpr size_t kParsedString = 1024;
+    static constexpr size_t kParsedString = 8192;
     // No number is so long.
     static constexpr size_t kMaxStalled = 16 * 1024;
     static constexpr size_t kFirstCount = static_cast<size_t>(Node::prompt_tokens);
@@ -71,12 +78,13 @@ class ResponseJson {
     Node arrive() noexcept;
     bool push(Node node) noexcept;
     void enter(Node node) noexcept;
-    void add_output(size_t bytes) noexcept;
+    void add_output(std::string_view text, size_t unread_bytes) noexcept;
     void set_count(Node node, std::string_view text) noexcept;
     int64_t count_or_zero(Node node) const noexcept;
     void close_usage() noexcept;
 
     ResponseFacts& facts_;
+    tokenizer::OutputCount* output_ = nullptr;
     yajl_handle_t* parser_ = nullptr;  // owned; made when first needed and after a failed document
     bool failed_ = false;
 

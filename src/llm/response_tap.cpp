@@ -10,8 +10,9 @@ void JsonTap::finish() noexcept {
     facts_.complete = json_.finish();
 }
 
-ResponseFacts read_json_response(std::string_view body) {
+ResponseFacts read_json_response(std::string_view body, tokenizer::OutputCount* output) {
     JsonTap tap;
+    tap.count_output(output);
     tap.feed(body);
     tap.finish();
     return tap.facts();

@@ -24,8 +24,8 @@ struct ResponseFacts {
     std::string model;  // as the provider names it, at most 256 bytes; not validated as UTF-8
 };
 
-// A whole JSON response.
-ResponseFacts read_json_response(std::string_view body);
+// A whole JSON response. `output` counts its text; nullptr: nobody does.
+ResponseFacts read_json_response(std::string_view body, tokenizer::OutputCount* output = nullptr);
 
 // A JSON response as its bytes come, cut anywhere.
 class JsonTap {
@@ -38,6 +38,7 @@ class JsonTap {
     void finish() noexcept;
 
     const ResponseFacts& facts() const noexcept { return facts_; }
+    void count_output(tokenizer::OutputCount* output) noexcept { json_.count_output(output); }
 
   private:
     ResponseFacts facts_;
@@ -47,7 +48,11 @@ class JsonTap {
 class SseTap {
   public:
     // hide_usage: drop the chunk that only carries usage ("choices":[]) from what is passed on.
-    explicit SseTap(bool hide_usage) noexcept : json_(facts_), hide_usage_(hide_usage) {}
+    // output: counts the text; must outlive the tap's reading. nullptr: nobody does.
+    explicit SseTap(bool hide_usage, tokenizer::OutputCount* output = nullptr) noexcept
+        : json_(facts_), hide_usage_(hide_usage) {
+        json_.count_output(output);
+    }
 
     // Returns what to pass on to the client now. Without hide_usage that is `bytes` itself. With
     // it, the complete events but the hidden one: a piece of `bytes` or a copy, valid until the

@@ -58,6 +58,12 @@ void Call::keep_hold() noexcept {
     }
 }
 
+void Call::count_output() {
+    const llm::tokenizer::TextRule& rule = deployment()->tokens.text;
+    output = std::make_unique<llm::tokenizer::OutputCount>(
+        Worker::current().encoding(rule.encoding), rule, scanned.choices == 1);
+}
+
 llm::ResponseFacts Call::facts() const noexcept {
     if (const auto* json = std::get_if<llm::JsonTap>(&tap)) {
         return json->facts();
@@ -79,6 +85,7 @@ llm::Charge Call::charge_so_far() const noexcept {
     ending.parsed = parsed;
     ending.stream = std::holds_alternative<llm::SseTap>(tap);
     ending.facts = facts();
+    ending.output_tokens = output != nullptr ? output->tokens() : ending.facts.output_bytes;
     return llm::charge(ending, held_tokens, used->price);
 }
 

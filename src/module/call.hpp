@@ -16,6 +16,7 @@
 #include "llm/request_id.hpp"
 #include "llm/request_scan.hpp"
 #include "llm/response_tap.hpp"
+#include "llm/tokenizer/output_count.hpp"
 #include "module/conf.hpp"
 #include "module/prompt.hpp"
 
@@ -64,8 +65,10 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
 
     // Something of the answer has come: the hold has to outlive a long stream.
     void keep_hold() noexcept;
+    void count_output();
     // The provider's answer was read to its end.
     bool is_complete() const noexcept { return facts().complete; }
+    bool lacks_usage() const noexcept { return !facts().has_usage; }
     // What the call has come to so far, if it ended now.
     llm::Charge charge_so_far() const noexcept;
 
@@ -104,6 +107,8 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
     int provider_status = 0;
     bool parsed = false;
     int64_t first_output_ms = -1;
+    // What the answer's text comes to, where its provider may not say; outlives the tap's reading.
+    std::unique_ptr<llm::tokenizer::OutputCount> output;
     std::variant<std::monostate, llm::JsonTap, llm::SseTap> tap;
 
   private:

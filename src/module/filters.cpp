@@ -191,6 +191,7 @@ ngx_int_t collect(Response& response, ngx_chain_t* in) {
     }
     consume(in);
     if (last) {
+        response.count_kept();
         return release(response, true, true);
     }
     if (response.kept.size() > Response::kMostKept) {

@@ -99,6 +99,9 @@ void settle(Call& call, const llm::Charge& charge) noexcept {
 
 void settle_and_record(Call& call) {
     note_last_attempt(call);
+    if (call.output != nullptr) {
+        call.output->finish();
+    }
     const llm::Charge charge = call.charge_so_far();
     settle(call, charge);
     if (call.unrecorded || call.caller == nullptr || !call.is_spend()) {

@@ -32,7 +32,8 @@ void Response::begin() {
     }
     if (has_media_type(r, "text/event-stream")) {
         const bool hide_usage = !call->scanned.include_usage;
-        call->tap.emplace<llm::SseTap>(hide_usage);
+        call->count_output();
+        call->tap.emplace<llm::SseTap>(hide_usage, call->output.get());
         mode = hide_usage ? Mode::edited : Mode::observed;
         if (hide_usage) {
             ngx_http_clear_content_length(r);
@@ -70,6 +71,13 @@ void Response::observe(const ngx_buf_t* buf) {
             sse->finish();
         }
         note_first_output(sse->facts());
+    }
+}
+
+void Response::count_kept() {
+    if (call->is_complete() && call->lacks_usage()) {
+        call->count_output();
+        llm::read_json_response(kept, call->output.get());
     }
 }
 

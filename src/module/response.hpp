@@ -28,6 +28,8 @@ class Response {
     void begin();
     // Reads what is in the buffer, without moving its positions.
     void observe(const ngx_buf_t* buf);
+    // Counts a whole kept answer that told no usage.
+    void count_kept();
     // What the client is to see of the chain, which is marked consumed where it was copied;
     // nullptr: nothing now. Give the result to recycle() once it was passed on.
     ngx_chain_t* edit_stream(ngx_chain_t* in);

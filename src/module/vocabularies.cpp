@@ -15,7 +15,7 @@ using llm::tokenizer::EncodingName;
 using llm::tokenizer::Vocabulary;
 
 std::optional<Vocabulary>& slot(EncodingName encoding) noexcept {
-    static std::array<std::optional<Vocabulary>, llm::tokenizer::kEncodings> mapped;
+    static std::array<std::optional<Vocabulary>, llm::tokenizer::kEncodingCount> mapped;
     return mapped[static_cast<size_t>(encoding)];
 }
 

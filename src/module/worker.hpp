@@ -52,7 +52,7 @@ class Worker {
     std::unique_ptr<ledger::RedisLedger> redis_ledger_;  // only with llm_redis
     spend::Spool spool_;
     std::unique_ptr<spend::PostgresWriter> writer_;  // only with llm_postgres
-    std::array<std::unique_ptr<llm::tokenizer::Encoding>, llm::tokenizer::kEncodings> encodings_;
+    std::array<std::unique_ptr<llm::tokenizer::Encoding>, llm::tokenizer::kEncodingCount> encodings_;
     io::TurnQueue turns_;
     io::Timer housekeeping_;
     std::mt19937 random_{std::random_device{}()};

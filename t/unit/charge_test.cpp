@@ -62,13 +62,13 @@ TEST(Charge, CountsAStreamUpToWhereItEnded) {
     llm::Ending ending = answered();
     ending.stream = true;
     ending.facts.complete = false;
-    ending.facts.output_bytes = 40;
+    ending.output_tokens = 40;
     auto charge = llm::charge(ending, kHeld, kPrice);
     EXPECT_EQ(charge.source, UsageSource::counted);
     EXPECT_EQ(charge.usage.completion_tokens, 40);
     EXPECT_EQ(charge.cost.total(), 1'000 + 80);
 
-    ending.facts.output_bytes = 1'000'000;
+    ending.output_tokens = 1'000'000;
     charge = llm::charge(ending, kHeld, kPrice);
     EXPECT_EQ(charge.usage.completion_tokens, kHeld.completion);
     EXPECT_LE(charge.cost.total(), kHeld.cost);

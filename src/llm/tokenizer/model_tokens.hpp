@@ -7,7 +7,7 @@
 namespace llm::tokenizer {
 
 enum class EncodingName : uint8_t { o200k_base, cl100k_base };
-inline constexpr size_t kEncodings = 2;
+inline constexpr size_t kEncodingCount = 2;
 
 // For Vocabulary::open and for people.
 std::string_view name_of(EncodingName encoding) noexcept;
