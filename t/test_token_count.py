@@ -45,6 +45,14 @@ def test_counts_by_the_deployments_own_encoding(gateway, mock):
         assert int(sent) == chat_tokens(chat(text)["messages"], encoding)
 
 
+def test_deployment_of_an_unknown_name_counts_like_its_logical_model(gateway, mock):
+    one = gateway(routes=["gpt-4 mock model=eu-deployment-7"], prices=f"{FIXTURES}/prices.json unknown=free")
+    body = chat("Größenordnung 中文测试 один два", "gpt-4")
+    answer = one.client.post(COUNTER, json=body).json()
+    assert answer["total_tokens"] == chat_tokens(body["messages"], "cl100k_base")
+    assert not answer["estimated"]
+
+
 def test_hold_is_exact(gateway):
     body = chat("Tell me a story, please.", max_tokens=50)
     needed = chat_tokens(body["messages"]) + 50

@@ -31,6 +31,13 @@ llm::ModelPrice price_for(const Gateway& gateway, const DraftRoute& route) {
                                     "unknown=free or unknown=IN/OUT");
 }
 
+// A deployment may have a name that tells no family ("gpt4o-eu"): then the logical model's does.
+llm::tokenizer::ModelTokens tokens_for(const DraftRoute& route) {
+    const auto unknown = llm::tokenizer::model_tokens({});
+    const auto tokens = llm::tokenizer::model_tokens(route.model);
+    return tokens == unknown ? llm::tokenizer::model_tokens(route.logical_model) : tokens;
+}
+
 void complete_routes(Gateway& gateway, const Draft& draft) {
     for (const DraftRoute& route : draft.routes) {
         const llm::Provider* provider = gateway.catalog.provider(route.provider);
@@ -44,7 +51,7 @@ void complete_routes(Gateway& gateway, const Draft& draft) {
         deployment->weight = route.weight;
         deployment->backup = route.backup;
         deployment->price = price_for(gateway, route);
-        deployment->tokens = llm::tokenizer::model_tokens(route.model);
+        deployment->tokens = tokens_for(route);
         map_vocabulary(deployment->tokens.text.encoding);
         gateway.catalog.model(route.logical_model).deployments.push_back(std::move(deployment));
     }
