@@ -1,11 +1,14 @@
 #include "spend/columns.hpp"
 
-#include <yajl/yajl_parse.h>
-
+#include <algorithm>
 #include <array>
-#include <memory>
+
+#include "llm/json_scan.hpp"
 
 namespace spend {
+
+namespace json = llm::json;
+using json::Event;
 
 namespace {
 
@@ -127,30 +130,127 @@ void append_element(std::string& out, std::string_view text) {
     out.push_back('"');
 }
 
+// The inside of a JSON string, as text.
+std::string_view text_of(const json::Scan& scan, std::string_view line, std::string& decoded) {
+    const llm::Span raw = scan.raw();
+    const std::string_view inside = line.substr(raw.begin + 1, raw.size() - 2);
+    if (!scan.has_escapes()) {
+        return inside;
+    }
+    decoded.clear();
+    json::unescape(inside, decoded);
+    return decoded;
+}
+
 // Turns one row into cells, each an array element; an empty cell is one that the row does not have.
+// A cell is a piece of the line, where that says it as an array does, else of `texts`.
 class RowParser {
   public:
-    explicit RowParser(std::vector<std::string>& cells) : cells_(cells) {}
+    RowParser(std::string_view line, std::vector<std::string_view>& cells,
+              std::vector<std::string>& texts)
+        : line_(line), scan_(line), cells_(cells), texts_(texts) {}
 
-    bool parse(std::string_view json) {
-        static constexpr yajl_callbacks kCallbacks = {
-            on_null,  on_boolean, nullptr, nullptr,        on_number,    on_string,
-            on_start, on_key,     on_end,  on_start_array, on_end_array,
-        };
-        for (std::string& cell : cells_) {
-            cell.clear();
+    bool parse() {
+        std::fill(cells_.begin(), cells_.end(), std::string_view());
+        scan_.allow(line_.size());
+        if (scan_.next() != Event::value || scan_.kind() != json::Kind::object) {
+            return false;
         }
-        const std::unique_ptr<yajl_handle_t, void (*)(yajl_handle)> handle(
-            yajl_alloc(&kCallbacks, nullptr, this), yajl_free);
-        const auto* bytes = reinterpret_cast<const unsigned char*>(json.data());
-        return handle && yajl_parse(handle.get(), bytes, json.size()) == yajl_status_ok &&
-               yajl_complete_parse(handle.get()) == yajl_status_ok && complete();
+        for (Event event = scan_.next(); event != Event::close; event = scan_.next()) {
+            if (event != Event::key || !read_member()) {
+                return false;
+            }
+        }
+        return scan_.next() == Event::end && complete();
     }
 
   private:
     static constexpr size_t kUnknown = kColumns.size();
 
-    bool complete() {
+    // Members come in the columns' order, unless another version wrote them.
+    size_t find_column(std::string_view name) noexcept {
+        const size_t expected = last_ + 1 < kColumns.size() ? last_ + 1 : 0;
+        if (kColumns[expected].name == name) {
+            return last_ = expected;
+        }
+        for (size_t i = 0; i < kColumns.size(); ++i) {
+            if (kColumns[i].name == name) {
+                return last_ = i;
+            }
+        }
+        return kUnknown;
+    }
+
+    bool read_member() {
+        const size_t column = find_column(text_of(scan_, line_, decoded_));
+        if (scan_.next() != Event::value) {
+            return false;
+        }
+        if (column == kUnknown) {
+            return skip_value();
+        }
+        if (scan_.kind() == json::Kind::null) {
+            return true;
+        }
+        switch (kColumns[column].kind) {
+            case Kind::number:
+            case Kind::time_ms:
+                cells_[column] = raw();
+                return json::is_number(scan_.kind());
+            case Kind::boolean:
+                cells_[column] = raw().substr(0, 1);
+                return scan_.kind() == json::Kind::boolean;
+            case Kind::text:
+            case Kind::uuid:
+                return scan_.kind() == json::Kind::string && read_text(column);
+            case Kind::texts:
+                return scan_.kind() == json::Kind::array && read_texts(column);
+        }
+        return false;
+    }
+
+    bool skip_value() noexcept {
+        if (!json::is_container(scan_.kind())) {
+            return true;
+        }
+        while (scan_.depth() > 1) {
+            const Event event = scan_.next();
+            if (event != Event::value && event != Event::key && event != Event::close) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    // A JSON string without escapes is an array element as it stands.
+    bool read_text(size_t column) {
+        if (!scan_.has_escapes()) {
+            cells_[column] = raw();
+            return true;
+        }
+        texts_[column].clear();
+        append_element(texts_[column], text_of(scan_, line_, decoded_));
+        cells_[column] = texts_[column];
+        return true;
+    }
+
+    bool read_texts(size_t column) {
+        array_ = "{";
+        for (Event event = scan_.next(); event != Event::close; event = scan_.next()) {
+            if (event != Event::value || scan_.kind() != json::Kind::string) {
+                return false;
+            }
+            array_.append(array_.size() > 1 ? "," : "");
+            append_element(array_, text_of(scan_, line_, decoded_));
+        }
+        array_.push_back('}');
+        texts_[column].clear();
+        append_element(texts_[column], array_);
+        cells_[column] = texts_[column];
+        return true;
+    }
+
+    bool complete() noexcept {
         for (size_t i = 0; i < kColumns.size(); ++i) {
             if (!cells_[i].empty()) {
                 continue;
@@ -163,132 +263,23 @@ class RowParser {
         return true;
     }
 
-    // Members come in the columns' order, unless another version wrote them.
-    void find_column(std::string_view name) noexcept {
-        const size_t expected = last_ + 1 < kColumns.size() ? last_ + 1 : 0;
-        if (kColumns[expected].name == name) {
-            column_ = last_ = expected;
-            return;
-        }
-        column_ = kUnknown;
-        for (size_t i = 0; i < kColumns.size(); ++i) {
-            if (kColumns[i].name == name) {
-                column_ = last_ = i;
-                return;
-            }
-        }
+    std::string_view raw() const noexcept {
+        return line_.substr(scan_.raw().begin, scan_.raw().size());
     }
 
-    bool known() const noexcept { return depth_ == 1 && column_ != kUnknown; }
-    bool is(Kind kind) const noexcept { return kColumns[column_].kind == kind; }
-    std::string& cell() noexcept { return cells_[column_]; }
-
-    bool set_number(std::string_view digits) {
-        if (!known()) {
-            return true;
-        }
-        cell() = digits;
-        return is(Kind::number) || is(Kind::time_ms);
-    }
-
-    bool set_string(std::string_view text) {
-        if (in_texts_) {
-            texts_.append(texts_.size() > 1 ? "," : "");
-            append_element(texts_, text);
-            return true;
-        }
-        if (!known()) {
-            return true;
-        }
-        cell().clear();
-        append_element(cell(), text);
-        return is(Kind::text) || is(Kind::uuid);
-    }
-
-    bool start_array() {
-        if (in_texts_) {
-            return false;
-        }
-        ++depth_;
-        if (depth_ != 2 || column_ == kUnknown) {
-            return true;
-        }
-        texts_ = "{";
-        in_texts_ = is(Kind::texts);
-        return in_texts_;
-    }
-
-    bool end_array() {
-        --depth_;
-        if (in_texts_) {
-            in_texts_ = false;
-            texts_.push_back('}');
-            cell().clear();
-            append_element(cell(), texts_);
-        }
-        return true;
-    }
-
-    bool start_object() noexcept {
-        ++depth_;
-        return depth_ == 1 || (column_ == kUnknown && !in_texts_);
-    }
-
-    static RowParser& self(void* context) noexcept { return *static_cast<RowParser*>(context); }
-
-    static int on_null(void* context) noexcept { return !self(context).in_texts_; }
-    static int on_boolean(void* context, int value) noexcept {
-        RowParser& p = self(context);
-        if (!p.known()) {
-            return !p.in_texts_;
-        }
-        p.cell() = value != 0 ? "t" : "f";
-        return p.is(Kind::boolean);
-    }
-    static int on_number(void* context, const char* digits, size_t length) noexcept try {
-        return !self(context).in_texts_ && self(context).set_number({digits, length});
-    } catch (...) {
-        return 0;
-    }
-    static int on_string(void* context, const unsigned char* text, size_t length) noexcept try {
-        return self(context).set_string({reinterpret_cast<const char*>(text), length});
-    } catch (...) {
-        return 0;
-    }
-    static int on_start(void* context) noexcept { return self(context).start_object(); }
-    static int on_key(void* context, const unsigned char* name, size_t length) noexcept {
-        RowParser& p = self(context);
-        if (p.depth_ == 1) {
-            p.find_column({reinterpret_cast<const char*>(name), length});
-        }
-        return 1;
-    }
-    static int on_end(void* context) noexcept {
-        --self(context).depth_;
-        return 1;
-    }
-    static int on_start_array(void* context) noexcept try {
-        return self(context).start_array();
-    } catch (...) {
-        return 0;
-    }
-    static int on_end_array(void* context) noexcept try {
-        return self(context).end_array();
-    } catch (...) {
-        return 0;
-    }
-
-    std::vector<std::string>& cells_;
-    std::string texts_;  // the array literal being built
-    int depth_ = 0;
-    size_t column_ = kUnknown;
+    const std::string_view line_;
+    json::Scan scan_;
+    std::vector<std::string_view>& cells_;
+    std::vector<std::string>& texts_;
+    std::string decoded_;
+    std::string array_;
     size_t last_ = kColumns.size() - 1;
-    bool in_texts_ = false;
 };
 
 }  // namespace
 
-Columns::Columns() : arrays_(kColumns.size()), cells_(kColumns.size()) {
+Columns::Columns()
+    : arrays_(kColumns.size()), cells_(kColumns.size()), texts_(kColumns.size()) {
     clear();
 }
 
@@ -300,7 +291,7 @@ void Columns::clear() noexcept {
 }
 
 bool Columns::add(std::string_view json_line) {
-    if (!RowParser(cells_).parse(json_line)) {
+    if (!RowParser(json_line, cells_, texts_).parse()) {
         return false;
     }
     for (size_t i = 0; i < arrays_.size(); ++i) {

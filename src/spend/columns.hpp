@@ -30,7 +30,9 @@ class Columns {
 
   private:
     std::vector<std::string> arrays_;  // one literal for each column, without its closing brace
-    std::vector<std::string> cells_;   // the row being parsed; reused
+    // The row that is being parsed; kept for their memory.
+    std::vector<std::string_view> cells_;
+    std::vector<std::string> texts_;
     std::vector<const char*> parameters_;
     size_t rows_ = 0;
 };
