@@ -4,7 +4,7 @@
 #include <charconv>
 #include <utility>
 
-#include "llm/json_writer.hpp"
+#include "llm/name_table.hpp"
 
 namespace llm::scan {
 namespace {
@@ -15,29 +15,28 @@ constexpr std::array<std::string_view, 7> kKindNames{
 constexpr Kinds kAnyKind = ~0U;
 constexpr Kinds kStringOrArray = bit(Kind::string) | bit(Kind::array);
 
-constexpr std::array<KnownField, 20> kFields{{
-    {"model", Field::model, bit(Kind::string)},
-    {"messages", Field::messages, bit(Kind::array)},
-    {"stream", Field::stream, bit(Kind::boolean)},
-    {"stream_options", Field::stream_options, bit(Kind::object)},
-    {"max_tokens", Field::max_tokens, bit(Kind::integer)},
-    {"max_completion_tokens", Field::max_completion_tokens, bit(Kind::integer)},
+constexpr NameTable kFields(std::array<KnownField, 20>{{
     {"n", Field::n, bit(Kind::integer)},
-    {"best_of", Field::best_of, bit(Kind::integer)},
     {"user", Field::user, bit(Kind::string)},
-    {"metadata", Field::metadata, bit(Kind::object)},
-    {"prompt", Field::prompt, kStringOrArray},
+    {"model", Field::model, bit(Kind::string)},
     {"input", Field::input, kStringOrArray},
-    {"suffix", Field::other_text, kAnyKind},
-    {"instructions", Field::other_text, kAnyKind},
-    {"prediction", Field::other_text, kAnyKind},
     {"tools", Field::structure, kAnyKind},
-    {"tool_choice", Field::structure, kAnyKind},
+    {"stream", Field::stream, bit(Kind::boolean)},
+    {"prompt", Field::prompt, kStringOrArray},
+    {"suffix", Field::other_text, kAnyKind},
+    {"best_of", Field::best_of, bit(Kind::integer)},
+    {"messages", Field::messages, bit(Kind::array)},
+    {"metadata", Field::metadata, bit(Kind::object)},
     {"functions", Field::structure, kAnyKind},
+    {"max_tokens", Field::max_tokens, bit(Kind::integer)},
+    {"prediction", Field::other_text, kAnyKind},
+    {"tool_choice", Field::structure, kAnyKind},
+    {"instructions", Field::other_text, kAnyKind},
     {"function_call", Field::structure, kAnyKind},
+    {"stream_options", Field::stream_options, bit(Kind::object)},
     {"response_format", Field::structure, kAnyKind},
-}};
-static_assert(kFields.size() <= 32, "field_bit() has 32 bits");
+    {"max_completion_tokens", Field::max_completion_tokens, bit(Kind::integer)},
+}});
 
 std::string in_quotes(std::string_view param) {
     return "'" + std::string(param) + "'";
@@ -62,16 +61,11 @@ std::string names_of(Kinds kinds) {
 }  // namespace
 
 const KnownField* find_field(std::string_view name) noexcept {
-    for (const KnownField& known : kFields) {
-        if (known.name == name) {
-            return &known;
-        }
-    }
-    return nullptr;
+    return kFields.find(name);
 }
 
 uint32_t field_bit(const KnownField& field) noexcept {
-    return 1U << (&field - kFields.data());
+    return 1U << kFields.index_of(field);
 }
 
 ApiError wrong_type(std::string_view param, Kinds expected, Kind got) {
@@ -91,10 +85,14 @@ ApiError duplicate_field(std::string_view param) {
                            "duplicate_parameter");
 }
 
-std::optional<ApiError> read_integer(std::string_view text, std::string_view param, int64_t min,
+std::optional<ApiError> read_integer(const Value& integer, std::string_view param, int64_t min,
                                      int64_t max, int64_t& out) {
-    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), out);
-    if (parsed.ec == std::errc::result_out_of_range) {
+    constexpr size_t kMostDigits = 20;  // of an int64_t, with its sign
+    const std::string_view text = integer.text;
+    const bool fits =
+        text.size() <= kMostDigits &&
+        std::from_chars(text.data(), text.data() + text.size(), out).ec == std::errc();
+    if (!fits) {
         out = text.starts_with('-') ? INT64_MIN : INT64_MAX;
     }
     if (out < min) {
@@ -110,17 +108,23 @@ std::optional<ApiError> read_integer(std::string_view text, std::string_view par
     return std::nullopt;
 }
 
-std::optional<ApiError> read_short_text(std::string_view text, std::string_view param,
+std::optional<ApiError> read_short_text(const Value& string, std::string_view param,
                                         std::string& out) {
-    if (text.size() > kMaxShortField) {
+    constexpr size_t kLongestEscape = 6;  // of one byte
+    bool valid = true;
+    if (!string.has_escapes) {
+        out = string.text.substr(0, kMaxShortField + 1);
+    } else if (string.text.size() <= kLongestEscape * kMaxShortField) {
+        valid = json::unescape(string.text, out);
+    }
+    if (out.size() > kMaxShortField || string.text.size() > kLongestEscape * kMaxShortField) {
         return invalid(
             param, "string too long. Expected at most " + std::to_string(kMaxShortField) + " bytes",
             "string_above_max_length");
     }
-    if (utf8_prefix_size(text) != text.size() || text.find('\0') != std::string_view::npos) {
+    if (!valid || out.find('\0') != std::string::npos) {
         return invalid(param, "expected Unicode text without U+0000", "invalid_value");
     }
-    out = text;
     return std::nullopt;
 }
 

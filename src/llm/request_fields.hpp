@@ -12,7 +12,9 @@
 // about them. A part of request_scan.cpp.
 namespace llm::scan {
 
-enum class Kind : uint8_t { null, boolean, integer, decimal, string, object, array };
+using json::is_container;
+using json::is_number;
+using json::Kind;
 
 using Kinds = uint32_t;  // a set, one bit for each Kind
 
@@ -20,19 +22,11 @@ constexpr Kinds bit(Kind kind) {
     return 1U << static_cast<unsigned>(kind);
 }
 
-constexpr bool is_container(Kind kind) {
-    return kind == Kind::object || kind == Kind::array;
-}
-
-constexpr bool is_number(Kind kind) {
-    return kind == Kind::integer || kind == Kind::decimal;
-}
-
 struct Value {
     Kind kind;
     Span raw;               // of an object or array only the first byte
-    std::string_view text;  // a string unescaped, a number as it stands; valid in the callback only
-    bool truth;
+    std::string_view text;  // the inside of a string with its escapes; else the bytes as they stand
+    bool has_escapes;
 };
 
 enum class Field : uint8_t {
@@ -74,11 +68,9 @@ ApiError wrong_type(std::string_view param, Kinds expected, Kind got);
 ApiError missing_field(std::string_view param);
 ApiError duplicate_field(std::string_view param);
 
-// `text`: an integer as JSON writes it.
-std::optional<ApiError> read_integer(std::string_view text, std::string_view param, int64_t min,
+std::optional<ApiError> read_integer(const Value& integer, std::string_view param, int64_t min,
                                      int64_t max, int64_t& out);
-// `text`: unescaped.
-std::optional<ApiError> read_short_text(std::string_view text, std::string_view param,
+std::optional<ApiError> read_short_text(const Value& string, std::string_view param,
                                         std::string& out);
 
 }  // namespace llm::scan

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,15 +11,9 @@
 
 #include "llm/api_error.hpp"
 #include "llm/endpoint.hpp"
+#include "llm/json_scan.hpp"
 
 namespace llm {
-
-// Half-open byte range of the request body.
-struct Span {
-    size_t begin = 0;
-    size_t end = 0;
-    size_t size() const noexcept { return end - begin; }
-};
 
 // A bound on output tokens as the request gives it; null gives none.
 struct TokenBound {
@@ -73,15 +68,36 @@ struct ScannedRequest {
 
 using ScanResult = std::variant<ScannedRequest, ApiError>;
 
-// One pass with yajl, no DOM. Errors are 400s for the client: not JSON, not an object, no model,
-// what the endpoint needs missing (messages, input), a wrong type ("max_tokens":"100"), a number
-// out of range, a short field too long, nested deeper than kMaxDepth, a key that is interpreted
-// here and stands twice (which of the two a provider would take is anybody's guess, so neither is
-// taken). Keys that mean nothing here are passed over. Keys are compared unescaped ("mod\u0065l" is
-// "model").
+// One pass over a whole request body in slices, no DOM. Errors are 400s for the client: not JSON,
+// not an object, no model, what the endpoint needs missing (messages, input), a wrong type
+// ("max_tokens":"100"), a number out of range, a short field too long, nested deeper than
+// kMaxDepth, a key that is interpreted here and stands twice (which of the two a provider would
+// take is anybody's guess, so neither is taken). Keys that mean nothing here are passed over. Keys
+// are compared unescaped ("mod\u0065l" is "model").
+class RequestScan {
+  public:
+    // The body must outlive the scan.
+    RequestScan(std::string_view body, Endpoint endpoint);
+    ~RequestScan();
+    RequestScan(RequestScan&&) noexcept;
+    RequestScan& operator=(RequestScan&&) noexcept;
+
+    // Goes on for about so many bytes (at least 1; 64 KB take less than 0.3 ms, whatever they are).
+    // Returns whether it is done, be it with an error. The result depends on no slice.
+    bool advance(size_t bytes);
+
+    // Once, when it is done.
+    ScanResult take();
+
+  private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+// All in one slice.
 ScanResult scan_request(std::string_view body, Endpoint endpoint);
 
-inline constexpr int kMaxDepth = 128;
+inline constexpr int kMaxDepth = json::Scan::kMaxDepth;
 inline constexpr int64_t kMaxTokensField = 1'000'000'000;
 inline constexpr int64_t kMaxChoices = 128;  // of n and best_of, as OpenAI's own
 inline constexpr size_t kMaxShortField = 512;
