@@ -11,11 +11,12 @@ struct KnownPath {
 };
 
 // A path stands before the ones that it ends with.
-constexpr std::array<KnownPath, 4> kPaths{{
+constexpr std::array<KnownPath, 5> kPaths{{
     {"/chat/completions", Endpoint::chat_completions},
     {"/completions", Endpoint::completions},
     {"/embeddings", Endpoint::embeddings},
     {"/models", Endpoint::models},
+    {"/utils/token_counter", Endpoint::token_counter},
 }};
 
 }  // namespace

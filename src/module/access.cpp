@@ -61,7 +61,7 @@ void make_claims(Call& call) {
 
 void route_and_bound(Call& call) {
     call.order = llm::route(*call.model, Worker::current().random());
-    const int64_t prompt = llm::prompt_token_bound(call.scanned);
+    const int64_t prompt = llm::prompt_token_bound(call.scanned.prompt);
     const llm::HoldBound bound = llm::hold_bound(call.order, call.endpoint, prompt,
                                                  call.scanned.max_tokens, call.scanned.choices);
     call.held_tokens = {prompt, bound.completion_tokens, bound.cost};
@@ -166,7 +166,7 @@ ngx_int_t start(Call& call) {
         return answer_json(call, NGX_HTTP_OK, list_models(call.gateway, *call.caller));
     }
     if (call.endpoint == llm::Endpoint::unknown || call.endpoint == llm::Endpoint::models ||
-        call.r->method != NGX_HTTP_POST) {
+        call.endpoint == llm::Endpoint::token_counter || call.r->method != NGX_HTTP_POST) {
         return answer_error(
             call, llm::unknown_route(io::view(call.r->method_name), io::view(call.r->uri)));
     }
