@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "llm/media_size.hpp"
 #include "llm/prompt_text.hpp"
 
@@ -160,7 +158,7 @@ void PromptText::close(const Frame& frame, size_t end) {
 
 void PromptText::close_image(const Frame& frame) {
     if (out_.images.size() == frame.first_image) {
-        out_.images.emplace_back();
+        out_.images.push_back({});
     }
     for (size_t i = frame.first_image; i < out_.images.size(); ++i) {
         out_.images[i].detail = frame.detail;
@@ -172,16 +170,15 @@ void PromptText::close_source(const Frame& frame) {
     if (frame.is_text || !(frame.is_file || frame.is_image || frame.references > 0)) {
         return;
     }
-    const auto first = out_.text.begin() + static_cast<ptrdiff_t>(frame.first_text);
-    std::for_each(first, out_.text.end(), [&](const Span& span) {
-        const std::string_view data = body_.substr(span.begin, span.size());
+    for (size_t i = frame.first_text; i < out_.text.size(); ++i) {
+        const std::string_view data = body_.substr(out_.text[i].begin, out_.text[i].size());
         if (frame.is_file) {
             out_.file_bytes += base64_bytes(data);
         } else if (frame.is_image) {
             out_.images.push_back({{}, image_size(data)});
         }
-    });
-    out_.text.erase(first, out_.text.end());
+    }
+    out_.text.truncate(frame.first_text);
     frames_.back().references += frame.references;
 }
 
@@ -197,7 +194,9 @@ void PromptText::close_block(const Frame& frame) {
     if (frame.is_file) {
         out_.remote_media += frame.references;
     } else {
-        out_.images.resize(out_.images.size() + frame.references);
+        for (uint32_t i = 0; i < frame.references; ++i) {
+            out_.images.push_back({});
+        }
     }
     if (frame.detail == PromptImage::Detail::automatic) {
         return;

@@ -23,7 +23,6 @@ bool is_counted_input(Endpoint endpoint, Field field) {
 
 PromptText::PromptText(std::string_view body, Endpoint endpoint, PromptContent& out)
     : body_(body), endpoint_(endpoint), out_(out) {
-    out_.text.reserve(16);
     frames_.reserve(8);
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "llm/api_error.hpp"
+#include "llm/chunked_list.hpp"
 #include "llm/endpoint.hpp"
 #include "llm/json_scan.hpp"
 #include "llm/media_size.hpp"
@@ -57,9 +58,9 @@ struct PromptImage {
 // media types, URLs and the data of media.
 struct PromptContent {
     // Raw insides of strings (between the quotes, escapes undecoded), empty ones left out.
-    std::vector<Span> text;
-    std::vector<Structure> structures;
-    std::vector<PromptImage> images;
+    ChunkedList<Span> text;
+    ChunkedList<Structure> structures;
+    ChunkedList<PromptImage> images;
 
     int64_t messages = 0;       // with those that stand in a field of their own: see implied_roles
     int64_t implied_roles = 0;  // system, instructions, an input of Responses that is a string
@@ -120,7 +121,8 @@ class RequestScan {
     RequestScan(RequestScan&&) noexcept;
     RequestScan& operator=(RequestScan&&) noexcept;
 
-    // Goes on for about so many bytes (at least 1; 64 KB take less than 0.3 ms, whatever they are).
+    // Goes on for about so many bytes (at least 1; the slowest 64 KB, of
+    // nothing but empty objects, take about 0.6 ms).
     // Returns whether it is done, be it with an error. The result depends on no slice.
     bool advance(size_t bytes);
 

@@ -35,7 +35,7 @@ std::string_view at(std::string_view body, Span span) {
 
 using Strings = std::vector<std::string>;
 
-Strings texts(std::string_view body, const std::vector<Span>& spans) {
+Strings texts(std::string_view body, const ChunkedList<Span>& spans) {
     Strings out;
     for (const Span span : spans) {
         out.emplace_back(at(body, span));
@@ -422,7 +422,7 @@ TEST(RequestScan, CountsInputsOfAnEmbeddingsCall) {
     EXPECT_EQ(scanned(chat(R"("input":["a","b"])")).prompt.inputs, 1);
 }
 
-std::string outcome(std::string_view body, ScanResult result) {
+std::string outcome(std::string_view body, const ScanResult& result) {
     std::ostringstream out;
     if (const auto* error = std::get_if<ApiError>(&result)) {
         out << error->code << ' ' << error->message;
