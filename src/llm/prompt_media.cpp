@@ -141,8 +141,7 @@ void PromptText::on_file_data(const Value& value) {
 void PromptText::close(const Frame& frame, size_t end) {
     switch (frame.place) {
         case Place::structure:
-            out_.structures.push_back({frame.rule, {frame.begin, end}});
-            return;
+            return add_structure(frame.rule, {frame.begin, end});
         case Place::image:
             return close_image(frame);
         case Place::source:
@@ -172,6 +171,7 @@ void PromptText::close_source(const Frame& frame) {
     }
     for (size_t i = frame.first_text; i < out_.text.size(); ++i) {
         const std::string_view data = body_.substr(out_.text[i].begin, out_.text[i].size());
+        out_.text_bytes -= static_cast<int64_t>(data.size());
         if (frame.is_file) {
             out_.file_bytes += base64_bytes(data);
         } else if (frame.is_image) {

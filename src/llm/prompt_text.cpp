@@ -33,7 +33,7 @@ void PromptText::begin(Field field, const Value& value) {
     }
     switch (field) {
         case Field::tools:
-            return open_structure(Structure::Rule::tools, value);
+            return begin_tools(value);
         case Field::tool_choice:
             return open_structure(Structure::Rule::tool_choice, value);
         case Field::format:
@@ -71,17 +71,30 @@ PromptText::Frame& PromptText::open(Place place) {
 
 void PromptText::open_structure(Structure::Rule rule, const Value& value) {
     if (!is_container(value.kind)) {
-        out_.structures.push_back({rule, value.raw});
-        return;
+        return add_structure(rule, value.raw);
     }
     Frame& frame = open(Place::structure);
     frame.rule = rule;
     frame.begin = value.raw.begin;
 }
 
+void PromptText::add_structure(Structure::Rule rule, Span value) {
+    out_.structures.push_back({rule, value});
+    out_.text_bytes += static_cast<int64_t>(value.size());
+}
+
+void PromptText::begin_tools(const Value& value) {
+    if (value.kind == Kind::array) {
+        open(Place::tools);
+    } else {
+        open_structure(Structure::Rule::json, value);
+    }
+}
+
 void PromptText::add_text(const Value& value) {
     if (!value.text.empty()) {
         out_.text.push_back({value.raw.begin + 1, value.raw.end - 1});
+        out_.text_bytes += static_cast<int64_t>(value.text.size());
     }
 }
 
@@ -108,6 +121,8 @@ void PromptText::on_value(const Value& value) {
             return on_element(value);
         case Place::block:
             return on_member(key, value);
+        case Place::tools:
+            return open_structure(Structure::Rule::tool, value);
         case Place::structure:
         case Place::in_structure:
             if (is_container(value.kind)) {

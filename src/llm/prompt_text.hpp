@@ -60,6 +60,7 @@ class PromptText {
         elsewhere,  // nothing there is known
         list,       // of texts and blocks
         block,      // a message, an item, a part, a tool call
+        tools,
         structure,
         in_structure,
         image,
@@ -88,6 +89,8 @@ class PromptText {
     void enter(const Value& value);
     Frame& open(Place place);
     void open_structure(Structure::Rule rule, const Value& value);
+    void add_structure(Structure::Rule rule, Span value);
+    void begin_tools(const Value& value);
     void add_text(const Value& value);
     void add_other(const Value& value);
     void add_implied_message();

@@ -33,10 +33,10 @@ struct FieldSpan {
 // A value that is no text, but reaches the model as some.
 struct Structure {
     enum class Rule : uint8_t {
-        tools,        // tools, functions
+        tool,         // one of tools or functions
         tool_choice,  // tool_choice, function_call
         format,       // response_format, Responses' text, Anthropic's output_config: their schema
-        json,         // the arguments of an Anthropic tool call
+        json,         // the arguments of an Anthropic tool call; tools that are no array
     };
     Rule rule;
     Span value;  // whole
@@ -71,6 +71,7 @@ struct PromptContent {
     int64_t file_bytes = 0;          // of files, such as PDF, that stand in the request
     int64_t remote_media = 0;     // files, sounds and videos by URL or id: nothing tells their size
     bool has_tool_calls = false;  // or their results
+    int64_t text_bytes = 0;       // of text and structures
     // Of all other strings there. The model should see none of them.
     int64_t other_bytes = 0;
 };

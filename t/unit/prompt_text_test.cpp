@@ -134,7 +134,7 @@ TEST(PromptText, OfAnthropicMessages) {
     EXPECT_EQ(s.prompt.implied_roles, 1);
     EXPECT_EQ(s.images(), Strings{"37x21 auto"});
     EXPECT_EQ(s.structures(Structure::Rule::json), Strings{R"({"city":"x"})"});
-    EXPECT_EQ(s.structures(Structure::Rule::tools).size(), 1U);
+    EXPECT_EQ(s.structures(Structure::Rule::tool).size(), 1U);
     EXPECT_EQ(s.structures(Structure::Rule::tool_choice).size(), 1U);
     EXPECT_TRUE(s.prompt.has_tool_calls);
 }
@@ -195,10 +195,12 @@ TEST(PromptText, OfPromptsAndInputs) {
 
 TEST(PromptText, StructuresKnowTheirRule) {
     const Scanned s = scan(
-        R"({"model":"m","messages":[{}],"tools":[{"content":"no"}],"functions":[],)"
+        R"({"model":"m","messages":[{}],"tools":[{"content":"no"},[1],"x"],"functions":{"a":[]},)"
         R"("tool_choice":"auto","function_call":{"name":"f"},"response_format": {"type" : "\u006a"} ,)"
         R"("text":null})");
-    EXPECT_EQ(s.structures(Structure::Rule::tools), (Strings{R"([{"content":"no"}])", "[]"}));
+    EXPECT_EQ(s.structures(Structure::Rule::tool),
+              (Strings{R"({"content":"no"})", "[1]", "\"x\""}));
+    EXPECT_EQ(s.structures(Structure::Rule::json), Strings{R"({"a":[]})"});
     EXPECT_EQ(s.structures(Structure::Rule::tool_choice), (Strings{"\"auto\"", R"({"name":"f"})"}));
     EXPECT_EQ(s.structures(Structure::Rule::format), Strings{R"({"type" : "\u006a"})"});
     EXPECT_TRUE(s.text().empty());
@@ -320,7 +322,7 @@ TEST(PromptBound, IsTheSumOfItsParts) {
     EXPECT_EQ(bound(R"({"model":"m","input":[1,2,3,4]})", Endpoint::embeddings), 6 + 4);
     const std::string hi = R"({"model":"m","messages":[{"role":"user","content":"hi"}])";
     EXPECT_EQ(bound(hi + "}", kChat), 6 + 5 + 4 + 2);
-    EXPECT_EQ(bound(hi + R"(,"tools":[{}]})", kChat), 6 + 5 + 4 + 2 + 4 + 1024);
+    EXPECT_EQ(bound(hi + R"(,"tools":[{}]})", kChat), 6 + 5 + 4 + 2 + 2 + 1024);
     EXPECT_EQ(bound(hi + R"(,"system":"s"})", kChat), 6 + 2 * 5 + 1 + 4 + 2 + 1);
     EXPECT_EQ(bound(R"({"model":"m","messages":[{"image_url":"x"}]})", kChat), 6 + 5 + 48169);
     EXPECT_EQ(bound(R"({"model":"m","messages":[{"x":"unknown"}]})", kChat), 6 + 5 + 7);

@@ -107,6 +107,12 @@ TEST(TokenizerPrompt, StaysBelowTheBound) {
             EXPECT_GT(counting.prompt(model, "{\"model\":\"x\"," + request + "}"), 0);
         }
     }
+    std::string dense;  // a token for each byte
+    for (int i = 0; i < 1000; ++i) {
+        dense += i % 2 != 0 ? "7" : "z";
+    }
+    const std::string body = R"({"model":"x","messages":[{"content":")" + dense + "\"}]}";
+    EXPECT_LE(counting.prompt("claude-opus-4-7", body), 1000 + 2 + 6);
 }
 
 // The cookbook's own example and what the API said.
@@ -143,14 +149,21 @@ TEST(TokenizerPrompt, CookbookTools) {
     EXPECT_EQ(counting.prompt("gpt-4o", body), 101);
 }
 
-TEST(TokenizerPrompt, WhatIsNoListOfFunctionsIsText) {
+TEST(TokenizerPrompt, WhatIsNoFunctionIsText) {
     Encoding encoding(vocabulary("o200k_base"), Pattern::o200k, 1);
-    for (const char* json : {"{}", "[]", "[1]", R"([{"type":"web_search"}])", "\"auto\"",
-                             R"([{"function":{"name":1}}])"}) {
-        EXPECT_FALSE(tool_tokens(json, {}, encoding)) << json;
+    for (const char* json : {"{}", "[]", "1", R"({"type":"web_search"})", "\"auto\"",
+                             R"({"function":{"name":1}})", R"([{"name":"f"}])"}) {
+        EXPECT_FALSE(tool_tokens(json, 7, encoding)) << json;
     }
-    const std::string many = "[" + std::string(kMaxToolBytes, ' ') + "]";
-    EXPECT_FALSE(tool_tokens(many, {}, encoding));
+    EXPECT_FALSE(tool_tokens(R"({"name":"f"})" + std::string(kMaxToolBytes, ' '), 7, encoding));
+    Counting counting;
+    const std::string hello = R"({"model":"x","messages":[{"role":"user","content":"hello"}],)";
+    const std::string search = R"({"type":"web_search"})";
+    EXPECT_EQ(counting.prompt("gpt-4o", hello + "\"tools\":[" + search + "]}"),
+              8 + 12 + count(encoding, search));
+    EXPECT_EQ(counting.prompt("gpt-4o", hello + R"("tools":[{"name":"f"},{"name":"f"}]})"),
+              8 + 12 + 2 * (7 + count(encoding, "f:")));
+    EXPECT_EQ(counting.prompt("gpt-4o", hello + R"("tools":[]})"), 8);
 }
 
 TEST(TokenizerPrompt, ToolChoice) {
@@ -165,19 +178,16 @@ TEST(TokenizerPrompt, ToolChoice) {
 }
 
 TEST(TokenizerPrompt, ToolsOfOtherDialects) {
-    const std::string parameters = R"({"type":"object","properties":{"a":{"type":"string"}}})";
-    const std::string begin = R"([{"name":"f","description":"Does it.",)";
+    const std::string begin = R"({"name":"f","description":"Does it.",)";
+    const std::string schema = R"({"type":"object","properties":{"a":{"type":"string"}}}})";
     Encoding encoding(vocabulary("o200k_base"), Pattern::o200k, 1);
-    const auto chat = tool_tokens(R"([{"type":"function","function":)" + begin.substr(1) +
-                                      "\"parameters\":" + parameters + "}}]",
-                                  {}, encoding);
+    const auto chat =
+        tool_tokens(R"({"type":"function","function":)" + begin + "\"parameters\":" + schema + "}",
+                    7, encoding);
     ASSERT_TRUE(chat);
-    EXPECT_EQ(
-        tool_tokens(begin + R"("type":"function","parameters":)" + parameters + "}]", {}, encoding),
-        chat);
-    EXPECT_EQ(tool_tokens(begin + "\"input_schema\":" + parameters + "}]", {}, encoding), chat);
-    EXPECT_EQ(tool_tokens(begin + "\"input_schema\":" + parameters + "}]", {346, 7}, encoding),
-              *chat + 346 - 12);
+    EXPECT_EQ(tool_tokens(begin + R"("type":"function","parameters":)" + schema, 7, encoding),
+              chat);
+    EXPECT_EQ(tool_tokens(begin + "\"input_schema\":" + schema, 7, encoding), chat);
 }
 
 TEST(TokenizerPrompt, SchemaOfAResponseFormat) {
@@ -265,7 +275,7 @@ TEST(TokenizerPrompt, SlicesMakeNoDifference) {
     }
     const std::string body =
         R"({"model":"x","messages":[{"role":"user","content":")" + text +
-        R"("}],"tools":[{"type":"other"}],"response_format":{"schema":{"a":"b c"}}})";
+        R"("},{"content":[{"image_url":"u"}]}],"tools":[{"type":"other"},{"name":"f"}],"response_format":{"schema":{"a":"b c"}}})";
     Counting counting;
     const int64_t whole = counting.prompt("gpt-4o", body, nullptr, 1u << 30);
     EXPECT_EQ(counting.slices, 1);

@@ -47,7 +47,7 @@ struct FrameRule {
 
 // What tools add besides their text (see tool_tokens.hpp).
 struct ToolRule {
-    int64_t once = 12;
+    int64_t once = 12;  // if there are any
     int64_t per_function = 7;
 };
 

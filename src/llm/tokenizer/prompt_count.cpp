@@ -1,6 +1,7 @@
 #include "llm/tokenizer/prompt_count.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "llm/tokenizer/tool_tokens.hpp"
 
@@ -9,6 +10,10 @@ namespace {
 
 // Small enough that even the slowest text of a slice takes less than half a millisecond.
 constexpr size_t kSliceBytes = 2048;
+
+// In the unit of advance(), about 4 ns.
+constexpr uint64_t kWorkPerItem = 8;
+constexpr uint64_t kWorkPerToolByte = 8;
 
 // No provider publishes a rule for the bytes of a file. A PDF's page of 10 KB comes to 3413 tokens:
 // Anthropic ("PDF support") speaks of 1500 to 3000 for its text, and its picture.
@@ -33,9 +38,6 @@ PromptCount::PromptCount(Encoding& encoding, const ModelTokens& model, std::stri
 int64_t PromptCount::surroundings() const noexcept {
     int64_t tokens = prompt_.token_ids + prompt_.file_bytes / kFileBytesPerToken;
     tokens += (prompt_.audio_milliseconds * model_.audio_per_second + 999) / 1000;
-    for (const PromptImage& image : prompt_.images) {
-        tokens += image_tokens(model_.image, image);
-    }
     if (prompt_.messages > 0) {
         const FrameRule& frame = model_.frame;
         tokens += prompt_.messages * frame.per_message + prompt_.names * frame.per_name +
@@ -45,9 +47,9 @@ int64_t PromptCount::surroundings() const noexcept {
 }
 
 bool PromptCount::advance(uint64_t work) {
-    const uint64_t end = encoding_.work() + read_ + work;
+    const uint64_t end = encoding_.work() + spent_ + work;
     while (in_item_ || item_ < items()) {
-        if (encoding_.work() + read_ >= end) {
+        if (encoding_.work() + spent_ >= end) {
             return false;
         }
         if (!in_item_) {
@@ -63,19 +65,28 @@ bool PromptCount::advance(uint64_t work) {
 }
 
 int64_t PromptCount::tokens() const noexcept {
-    return added_ + text_tokens(model_.text, counter_.tokens(), characters_);
+    // No vocabulary makes more tokens than bytes.
+    const int64_t text = text_tokens(model_.text, counter_.tokens(), characters_);
+    return added_ + std::min(text, static_cast<int64_t>(fed_));
 }
 
 void PromptCount::begin_item() {
-    if (in_structures()) {
-        rest_ = begin_structure(prompt_.structures[item_ - prompt_.text.size()]);
-        form_ = TextForm::plain;
-    } else {
-        const Span& span = prompt_.text[item_];
-        rest_ = body_.substr(span.begin, span.size());
-    }
+    size_t i = item_++;
     in_item_ = true;
-    ++item_;
+    spent_ += kWorkPerItem;
+    if (i < prompt_.text.size()) {
+        const Span& span = prompt_.text[i];
+        rest_ = body_.substr(span.begin, span.size());
+        form_ = TextForm::json;
+        return;
+    }
+    i -= prompt_.text.size();
+    if (i < prompt_.structures.size()) {
+        rest_ = begin_structure(prompt_.structures[i]);
+        form_ = TextForm::plain;
+        return;
+    }
+    added_ += image_tokens(model_.image, prompt_.images[i - prompt_.structures.size()]);
 }
 
 // Returns what of it is to be counted as text: all, if no rule fits.
@@ -83,8 +94,9 @@ std::string_view PromptCount::begin_structure(const Structure& structure) {
     const std::string_view json = body_.substr(structure.value.begin, structure.value.size());
     std::optional<int64_t> tokens;
     switch (structure.rule) {
-        case Structure::Rule::tools:
-            tokens = tool_tokens(json, model_.tools, encoding_);
+        case Structure::Rule::tool:
+            added_ += std::exchange(has_tools_, true) ? 0 : model_.tools.once;
+            tokens = tool_tokens(json, model_.tools.per_function, encoding_);
             break;
         case Structure::Rule::tool_choice:
             tokens = tool_choice_tokens(json, encoding_);
@@ -99,12 +111,12 @@ std::string_view PromptCount::begin_structure(const Structure& structure) {
     }
     estimated_ = true;
     added_ += tokens.value_or(0);
-    read_ += tokens ? json.size() : 0;
+    spent_ += tokens ? json.size() * kWorkPerToolByte : 0;
     return tokens ? std::string_view() : json;
 }
 
 void PromptCount::read_slice() {
-    if (read_ >= kMaxBytes) {
+    if (fed_ >= kMaxBytes) {
         added_ += static_cast<int64_t>(rest_.size());
         estimated_ = estimated_ || !rest_.empty();
         rest_ = {};
@@ -113,7 +125,8 @@ void PromptCount::read_slice() {
     const std::string_view slice = rest_.substr(0, kSliceBytes);
     counter_.feed(slice, form_);
     rest_.remove_prefix(slice.size());
-    read_ += slice.size();
+    fed_ += slice.size();
+    spent_ += slice.size();
 }
 
 }  // namespace llm::tokenizer

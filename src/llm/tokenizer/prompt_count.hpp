@@ -36,8 +36,9 @@ class PromptCount {
     static constexpr uint64_t kMaxBytes = 16 << 20;
 
   private:
-    size_t items() const noexcept { return prompt_.text.size() + prompt_.structures.size(); }
-    bool in_structures() const noexcept { return item_ >= prompt_.text.size(); }
+    size_t items() const noexcept {
+        return prompt_.text.size() + prompt_.structures.size() + prompt_.images.size();
+    }
     int64_t surroundings() const noexcept;
     void begin_item();
     std::string_view begin_structure(const Structure& structure);
@@ -49,12 +50,14 @@ class PromptCount {
     const PromptContent& prompt_;
     CharacterCounts characters_;
     Counter counter_;
-    uint64_t read_ = 0;      // bytes in all
-    size_t item_ = 0;        // the next text, or after all of them the next structure
-    bool in_item_ = false;   // or the one before it is being read
+    uint64_t spent_ = 0;     // work, without the encoding's
+    uint64_t fed_ = 0;       // bytes to the counter
+    size_t item_ = 0;        // the next of all texts, then structures, then images
+    bool in_item_ = false;   // the one before it is being read
     std::string_view rest_;  // of it
     TextForm form_ = TextForm::json;
-    int64_t added_ = 0;  // tokens that stand in no text
+    int64_t added_ = 0;       // tokens that stand in no text
+    bool has_tools_ = false;  // so far
     bool estimated_ = false;
 };
 

@@ -43,7 +43,7 @@ std::string_view description(yajl_val object) {
 
 class ToolCounter {
   public:
-    ToolCounter(Encoding& encoding, const ToolRule& rule) : counter_(encoding), rule_(rule) {}
+    explicit ToolCounter(Encoding& encoding) : counter_(encoding) {}
 
     // False if it is not a function.
     bool add(yajl_val tool) {
@@ -53,13 +53,12 @@ class ToolCounter {
             return false;
         }
         add_text({string_member(function, "name"), ":", description(function)});
-        added_ += rule_.per_function;
         add_properties(member(function, "parameters", yajl_t_object));
         add_properties(member(function, "input_schema", yajl_t_object));
         return true;
     }
 
-    int64_t tokens() const { return rule_.once + added_ + counter_.tokens(); }
+    int64_t tokens() const { return added_ + counter_.tokens(); }
 
   private:
     void add_text(std::initializer_list<std::string_view> parts) {
@@ -103,29 +102,22 @@ class ToolCounter {
     }
 
     Counter counter_;
-    const ToolRule rule_;
     int64_t added_ = 0;
 };
 
 }  // namespace
 
-std::optional<int64_t> tool_tokens(std::string_view json, const ToolRule& rule,
+std::optional<int64_t> tool_tokens(std::string_view json, int64_t per_function,
                                    Encoding& encoding) {
     if (json.size() > kMaxToolBytes) {
         return std::nullopt;
     }
     const Tree tree = parse(json);
-    const yajl_val tools = tree.get();
-    if (!YAJL_IS_ARRAY(tools) || YAJL_GET_ARRAY(tools)->len == 0) {
+    ToolCounter counter(encoding);
+    if (!YAJL_IS_OBJECT(tree.get()) || !counter.add(tree.get())) {
         return std::nullopt;
     }
-    ToolCounter counter(encoding, rule);
-    for (size_t i = 0; i < YAJL_GET_ARRAY(tools)->len; ++i) {
-        if (!counter.add(YAJL_GET_ARRAY(tools)->values[i])) {
-            return std::nullopt;
-        }
-    }
-    return counter.tokens();
+    return per_function + counter.tokens();
 }
 
 std::optional<int64_t> tool_choice_tokens(std::string_view json, Encoding& encoding) {
