@@ -5,19 +5,22 @@
 
 namespace llm {
 
-// What a client may call, told by the end of the request's path, so that any prefix works.
+// What a client may call.
 enum class Endpoint : uint8_t {
     unknown,
     chat_completions,
     completions,
     embeddings,
     models,
-    token_counter,
+    token_counter,  // LiteLLM's POST /utils/token_counter
+    messages,       // Anthropic's; has no route yet
+    responses,      // OpenAI's; has no route yet
 };
 
 // How a client speaks, and with it the shape of its errors.
 enum class Dialect : uint8_t { openai, anthropic };
 
+// By the end of the request's path, so that any prefix works.
 Endpoint endpoint_of(std::string_view path) noexcept;
 
 // The dialect of the client that calls `path`: anthropic for …/messages and below it, else openai.

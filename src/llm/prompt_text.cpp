@@ -3,135 +3,209 @@
 #include <algorithm>
 #include <utility>
 
-namespace llm {
-namespace scan {
+namespace llm::scan {
 namespace {
 
 bool is_counted_input(Endpoint endpoint, Field field) {
-    return (endpoint == Endpoint::completions && field == Field::prompt) ||
-           (endpoint == Endpoint::embeddings && field == Field::input);
+    switch (endpoint) {
+        case Endpoint::completions:
+            return field == Field::prompt;
+        case Endpoint::embeddings:
+            return field == Field::input;
+        case Endpoint::token_counter:
+            return field == Field::prompt || field == Field::input;
+        default:
+            return false;
+    }
 }
 
 }  // namespace
 
-PromptText::PromptText(Endpoint endpoint, ScannedRequest& out) : endpoint_(endpoint), out_(out) {
-    out_.text.reserve(16);
+PromptText::PromptText(std::string_view body, Endpoint endpoint, PromptContent& out)
+    : body_(body), endpoint_(endpoint), out_(out) {
+    frames_.reserve(8);
 }
 
-void PromptText::on_key(std::string_view key, int depth) {
-    const bool in_image = image_.depth != 0 && depth == image_.depth + 1;
-    key_ = PartKey::none;
-    if (key == "image_url") {
-        key_ = PartKey::image_url;
-    } else if (key == "source") {
-        key_ = PartKey::source;
-    } else if (in_image && key == "type") {
-        key_ = PartKey::source_type;
-    } else if (in_image && key == "media_type") {
-        key_ = PartKey::media_type;
-    }
-}
-
-void PromptText::on_value(Field field, const Value& value, int depth) {
-    const PartKey key = std::exchange(key_, PartKey::none);
-    if (depth == 2) {
-        count_element(field, value.kind);
-    }
-    if (opens_image(key, value, depth)) {
+void PromptText::begin(Field field, const Value& value) {
+    field_ = field;
+    if (value.kind == Kind::null) {
         return;
     }
+    switch (field) {
+        case Field::tools:
+            return begin_tools(value);
+        case Field::tool_choice:
+            return open_structure(Structure::Rule::tool_choice, value);
+        case Field::format:
+            return open_structure(Structure::Rule::format, value);
+        case Field::messages:
+            return enter(value);
+        default:
+            break;
+    }
+    held_ |= held_bit(field);
+    const bool is_message = field == Field::input && endpoint_ == Endpoint::responses;
+    if (field == Field::system || (is_message && value.kind == Kind::string)) {
+        add_implied_message();
+    }
+    enter(value);
+}
+
+// A value that is text, or holds some.
+void PromptText::enter(const Value& value) {
     if (value.kind == Kind::string) {
-        judge_source(key, value.text);
-        if (value.raw.size() > 2) {
-            out_.text.push_back({value.raw.begin + 1, value.raw.end - 1});
-        }
-    } else if (is_number(value.kind) && (field == Field::prompt || field == Field::input)) {
-        ++out_.token_ids;
+        add_text(value);
+    } else if (value.kind == Kind::array) {
+        open(Place::list);
+    } else if (value.kind == Kind::object) {
+        open(Place::block);
     }
 }
 
-// Depth 2 holds the elements of the array that a top-level member is.
-void PromptText::count_element(Field field, Kind kind) {
-    if (field == Field::messages) {
+PromptText::Frame& PromptText::open(Place place) {
+    Frame& frame = frames_.emplace_back(Frame{.place = place});
+    frame.first_text = out_.text.size();
+    frame.first_image = out_.images.size();
+    return frame;
+}
+
+void PromptText::open_structure(Structure::Rule rule, const Value& value) {
+    if (!is_container(value.kind)) {
+        return add_structure(rule, value.raw);
+    }
+    Frame& frame = open(Place::structure);
+    frame.rule = rule;
+    frame.begin = value.raw.begin;
+}
+
+void PromptText::add_structure(Structure::Rule rule, Span value) {
+    out_.structures.push_back({rule, value});
+    out_.text_bytes += static_cast<int64_t>(value.size());
+}
+
+void PromptText::begin_tools(const Value& value) {
+    if (value.kind == Kind::array) {
+        open(Place::tools);
+    } else {
+        open_structure(Structure::Rule::json, value);
+    }
+}
+
+void PromptText::add_text(const Value& value) {
+    if (!value.text.empty()) {
+        out_.text.push_back({value.raw.begin + 1, value.raw.end - 1});
+        out_.text_bytes += static_cast<int64_t>(value.text.size());
+    }
+}
+
+// What is not known: its strings may be text to a provider that knows it.
+void PromptText::add_other(const Value& value) {
+    if (is_container(value.kind)) {
+        open(Place::elsewhere);
+    } else if (value.kind == Kind::string) {
+        out_.other_bytes += static_cast<int64_t>(value.text.size());
+    }
+}
+
+void PromptText::add_implied_message() {
+    ++out_.messages;
+    ++out_.implied_roles;
+}
+
+void PromptText::on_value(const Value& value) {
+    const PromptKey key = std::exchange(key_, PromptKey::other);
+    switch (frames_.back().place) {
+        case Place::elsewhere:
+            return add_other(value);
+        case Place::list:
+            return on_element(value);
+        case Place::block:
+            return on_member(key, value);
+        case Place::tools:
+            return open_structure(Structure::Rule::tool, value);
+        case Place::structure:
+        case Place::in_structure:
+            if (is_container(value.kind)) {
+                open(Place::in_structure);
+            }
+            return;
+        case Place::image:
+            return on_image_member(key, value);
+        case Place::source:
+            return on_source_member(key, value);
+        case Place::sound:
+            return on_sound_member(key, value);
+        case Place::file:
+            return on_file_member(key, value);
+    }
+}
+
+void PromptText::on_element(const Value& value) {
+    if (frames_.size() == 1) {
+        count_element(value.kind);
+    }
+    if (is_number(value.kind) && (field_ == Field::prompt || field_ == Field::input)) {
+        ++out_.token_ids;
+    } else {
+        enter(value);
+    }
+}
+
+void PromptText::count_element(Kind kind) {
+    held_ |= held_bit(field_);
+    if (field_ == Field::messages || (field_ == Field::input && kind == Kind::object)) {
         ++out_.messages;
-    } else if (is_counted_input(endpoint_, field)) {
+    }
+    if (is_counted_input(endpoint_, field_)) {
         has_token_ids_ = has_token_ids_ || is_number(kind);
         elements_ += is_number(kind) ? 0 : 1;
     }
 }
 
-bool PromptText::opens_image(PartKey key, const Value& value, int depth) {
-    if (image_.depth != 0 || (key != PartKey::image_url && key != PartKey::source)) {
-        return false;
-    }
-    const bool is_image = key == PartKey::image_url;
-    if (value.kind == Kind::object) {
-        image_ = {depth, out_.text.size(), is_image, false};
-        return true;
-    }
-    if (value.kind == Kind::string && is_image) {
-        ++out_.images;
-        return true;
-    }
-    return false;
-}
-
-// A "source" may also be a document, and its data text:
-// {"type":"text","media_type":"text/plain",…}.
-void PromptText::judge_source(PartKey key, std::string_view text) {
-    if (key == PartKey::source_type) {
-        image_.holds_image = image_.holds_image || text == "url" || text == "file";
-        image_.holds_text = image_.holds_text || text == "text" || text == "content";
-    } else if (key == PartKey::media_type) {
-        const bool image = text.starts_with("image/");
-        image_.holds_image = image_.holds_image || image;
-        image_.holds_text = image_.holds_text || !image;
+void PromptText::on_member(PromptKey key, const Value& value) {
+    switch (key) {
+        case PromptKey::text:
+        case PromptKey::content:
+            return enter(value);
+        case PromptKey::name:
+            return on_name(value);
+        case PromptKey::call:
+            out_.has_tool_calls = out_.has_tool_calls || value.kind != Kind::null;
+            return enter(value);
+        case PromptKey::call_id:
+            out_.has_tool_calls = out_.has_tool_calls || value.kind != Kind::null;
+            return add_other(value);
+        case PromptKey::call_input:
+            return on_call_input(value);
+        default:
+            return on_media(key, value);
     }
 }
 
-void PromptText::on_container_end(int depth) {
-    if (image_.depth == 0 || depth != image_.depth) {
-        return;
+// A message's own name costs more than its text.
+void PromptText::on_name(const Value& value) {
+    constexpr size_t kInMessage = 2;  // in the object in the array
+    const bool is_message = field_ == Field::messages && frames_.size() == kInMessage;
+    out_.names += is_message && value.kind == Kind::string ? 1 : 0;
+    enter(value);
+}
+
+void PromptText::on_call_input(const Value& value) {
+    if (!is_container(value.kind)) {
+        return enter(value);
     }
-    if (image_.holds_image && !image_.holds_text) {
-        out_.text.resize(image_.text_mark);
-        ++out_.images;
-    }
-    image_ = {};
+    out_.has_tool_calls = true;
+    open_structure(Structure::Rule::json, value);
+}
+
+void PromptText::on_close(size_t end) {
+    const Frame frame = frames_.back();
+    frames_.pop_back();
+    close(frame, end);
 }
 
 void PromptText::finish() {
     out_.inputs = std::max<int64_t>(1, elements_ + (has_token_ids_ ? 1 : 0));
 }
 
-}  // namespace scan
-
-namespace {
-
-// The parts of prompt_token_bound() that stand in no byte of the request.
-// OpenAI's cookbook ("How to count tokens with tiktoken"): 3 for each message, 1 more for its name.
-constexpr int64_t kTokensPerMessage = 4;
-// Ibid.: 3 that prime the answer. Covers the special tokens around a plain prompt or input too.
-constexpr int64_t kTokensPerInput = 3;
-// What a provider adds to present tools or a schema to the model, besides the raw JSON that is
-// counted whole. The highest published is 530 (Anthropic, tool use with Claude 3 Opus); rounded up.
-constexpr int64_t kTokensOfToolPrompt = 1024;
-// The highest published: gpt-4o-mini in high detail, 2833 + 5667 for each of at most 8 tiles.
-constexpr int64_t kTokensPerImage = 2833 + 8 * 5667;
-
-}  // namespace
-
-int64_t prompt_token_bound(const ScannedRequest& request) noexcept {
-    size_t bytes = 0;
-    for (const Span& span : request.text) {
-        bytes += span.size();
-    }
-    for (const Span& span : request.structures) {
-        bytes += span.size();
-    }
-    const int64_t tool_prompt = request.structures.empty() ? 0 : kTokensOfToolPrompt;
-    return static_cast<int64_t>(bytes) + request.token_ids + request.messages * kTokensPerMessage +
-           request.inputs * kTokensPerInput + request.images * kTokensPerImage + tool_prompt;
-}
-
-}  // namespace llm
+}  // namespace llm::scan

@@ -15,26 +15,29 @@ constexpr std::array<std::string_view, 7> kKindNames{
 constexpr Kinds kAnyKind = ~0U;
 constexpr Kinds kStringOrArray = bit(Kind::string) | bit(Kind::array);
 
-constexpr NameTable kFields(std::array<KnownField, 20>{{
+constexpr NameTable kFields(std::array<KnownField, 23>{{
     {"n", Field::n, bit(Kind::integer)},
     {"user", Field::user, bit(Kind::string)},
+    {"text", Field::format, kAnyKind},
     {"model", Field::model, bit(Kind::string)},
     {"input", Field::input, kStringOrArray},
-    {"tools", Field::structure, kAnyKind},
+    {"tools", Field::tools, kAnyKind},
     {"stream", Field::stream, bit(Kind::boolean)},
     {"prompt", Field::prompt, kStringOrArray},
     {"suffix", Field::other_text, kAnyKind},
+    {"system", Field::system, kStringOrArray},
     {"best_of", Field::best_of, bit(Kind::integer)},
     {"messages", Field::messages, bit(Kind::array)},
     {"metadata", Field::metadata, bit(Kind::object)},
-    {"functions", Field::structure, kAnyKind},
+    {"functions", Field::tools, kAnyKind},
     {"max_tokens", Field::max_tokens, bit(Kind::integer)},
     {"prediction", Field::other_text, kAnyKind},
-    {"tool_choice", Field::structure, kAnyKind},
-    {"instructions", Field::other_text, kAnyKind},
-    {"function_call", Field::structure, kAnyKind},
+    {"tool_choice", Field::tool_choice, kAnyKind},
+    {"instructions", Field::system, kAnyKind},
+    {"function_call", Field::tool_choice, kAnyKind},
+    {"output_config", Field::format, kAnyKind},
     {"stream_options", Field::stream_options, bit(Kind::object)},
-    {"response_format", Field::structure, kAnyKind},
+    {"response_format", Field::format, kAnyKind},
     {"max_completion_tokens", Field::max_completion_tokens, bit(Kind::integer)},
 }});
 
@@ -59,6 +62,16 @@ std::string names_of(Kinds kinds) {
 }
 
 }  // namespace
+
+bool equals(const Value& string, std::string_view text) {
+    constexpr size_t kLongestEscape = 6;  // of one byte
+    if (!string.has_escapes || string.text.size() > kLongestEscape * text.size()) {
+        return string.text == text;
+    }
+    std::string unescaped;
+    json::unescape(string.text, unescaped);
+    return unescaped == text;
+}
 
 const KnownField* find_field(std::string_view name) noexcept {
     return kFields.find(name);

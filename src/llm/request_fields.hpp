@@ -39,11 +39,15 @@ enum class Field : uint8_t {
     best_of,
     user,
     metadata,
+    // What becomes prompt tokens.
     messages,
     prompt,
     input,
+    system,
     other_text,
-    structure,
+    tools,
+    tool_choice,
+    format,
 };
 
 struct KnownField {
@@ -51,11 +55,11 @@ struct KnownField {
     Field field;
     Kinds accepted;  // null is accepted too, and means absent
 
-    bool is_text() const noexcept {
-        return field == Field::messages || field == Field::prompt || field == Field::input ||
-               field == Field::other_text;
-    }
+    bool is_prompt() const noexcept { return field >= Field::messages; }
 };
+
+// Whether a string's value is `text`.
+bool equals(const Value& string, std::string_view text);
 
 // nullptr: not interpreted.
 const KnownField* find_field(std::string_view name) noexcept;

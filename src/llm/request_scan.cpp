@@ -31,7 +31,7 @@ bool is_true(const Value& value) {
 class RequestScan::Impl {
   public:
     Impl(std::string_view body, Endpoint endpoint)
-        : body_(body), endpoint_(endpoint), json_(body), prompt_(endpoint, out_) {}
+        : body_(body), endpoint_(endpoint), json_(body), prompt_(body, endpoint, out_.prompt) {}
 
     Impl(const Impl&) = delete;  // prompt_ refers to out_
     Impl& operator=(const Impl&) = delete;
@@ -59,7 +59,7 @@ class RequestScan::Impl {
     std::string_view what_is_missing() const;
     void finish();
     bool in(Field field) const { return field_ && field_->field == field; }
-    bool in_text() const { return field_ && field_->is_text(); }
+    bool in_prompt() const { return field_ && field_->is_prompt(); }
 
     const std::string_view body_;
     const Endpoint endpoint_;
@@ -75,12 +75,10 @@ class RequestScan::Impl {
     // The top-level member that we are in. nullptr: not interpreted.
     const KnownField* field_ = nullptr;
     Span key_;
-    size_t value_begin_ = 0;
 
     // Inside it.
     bool at_include_usage_ = false;  // in stream_options
     bool in_tags_ = false;           // in metadata
-    bool has_input_ = false;         // "input" is there and not null
 };
 
 bool RequestScan::Impl::advance(size_t bytes) {
@@ -123,13 +121,21 @@ std::string_view RequestScan::Impl::what_is_missing() const {
     if (out_.model.empty()) {
         return "model";
     }
-    if (endpoint_ == Endpoint::chat_completions && out_.messages == 0) {
-        return "messages";
+    switch (endpoint_) {
+        case Endpoint::chat_completions:
+        case Endpoint::messages:
+            return prompt_.holds(Field::messages) ? "" : "messages";
+        case Endpoint::embeddings:
+        case Endpoint::responses:
+            return prompt_.holds(Field::input) ? "" : "input";
+        case Endpoint::token_counter: {
+            const bool any = prompt_.holds(Field::messages) || prompt_.holds(Field::prompt) ||
+                             prompt_.holds(Field::input);
+            return any ? "" : "messages";
+        }
+        default:
+            return {};
     }
-    if (endpoint_ == Endpoint::embeddings && !has_input_) {
-        return "input";
-    }
-    return {};
 }
 
 void RequestScan::Impl::finish() {
@@ -144,7 +150,7 @@ void RequestScan::Impl::finish() {
     out_.max_tokens =
         std::max(tokens(out_.max_tokens_field), tokens(out_.max_completion_tokens_field));
     prompt_.finish();
-    out_.choices = most_choices_ * (endpoint_ == Endpoint::completions ? out_.inputs : 1);
+    out_.choices = most_choices_ * (endpoint_ == Endpoint::completions ? out_.prompt.inputs : 1);
 }
 
 bool RequestScan::Impl::check(std::optional<ApiError> error) {
@@ -172,12 +178,10 @@ bool RequestScan::Impl::on_value() {
 void RequestScan::Impl::on_close() {
     const int depth = json_.depth();
     const size_t end = json_.raw().end;
-    if (depth == 1 && in(Field::structure)) {
-        out_.structures.push_back({value_begin_, end});
+    if (depth > 0 && in_prompt()) {
+        prompt_.on_close(end);
     } else if (depth == 1 && in(Field::stream_options)) {
         out_.stream_options->value.end = end;
-    } else if (in_text()) {
-        prompt_.on_container_end(depth);
     }
 }
 
@@ -201,8 +205,8 @@ bool RequestScan::Impl::on_key() {
     if (depth == 1) {
         return top_key(key());
     }
-    if (in_text()) {
-        prompt_.on_key(key(), depth);
+    if (in_prompt()) {
+        prompt_.on_key(key());
     } else if (depth == 2 && in(Field::stream_options)) {
         at_include_usage_ = key() == "include_usage";
     } else if (depth == 2 && in(Field::metadata)) {
@@ -231,10 +235,8 @@ bool RequestScan::Impl::member(const Value& value) {
     if (value.kind != Kind::null && !(field_->accepted & bit(value.kind))) {
         return check(wrong_type(field_->name, field_->accepted, value.kind));
     }
-    value_begin_ = value.raw.begin;
-    if (in_text()) {
-        has_input_ = has_input_ || (in(Field::input) && value.kind != Kind::null);
-        prompt_.on_value(field_->field, value, 1);
+    if (in_prompt()) {
+        prompt_.begin(field_->field, value);
         return true;
     }
     return setting(value);
@@ -261,11 +263,6 @@ bool RequestScan::Impl::setting(const Value& value) {
             return read_choices(value, 1);
         case Field::best_of:
             return read_choices(value, 0);
-        case Field::structure:
-            if (value.kind != Kind::null && !is_container(value.kind)) {
-                out_.structures.push_back(value.raw);
-            }
-            return true;
         default:
             return true;
     }
@@ -275,8 +272,8 @@ bool RequestScan::Impl::nested(const Value& value, int depth) {
     if (!field_) {
         return true;
     }
-    if (in_text()) {
-        prompt_.on_value(field_->field, value, depth);
+    if (in_prompt()) {
+        prompt_.on_value(value);
         return true;
     }
     if (in(Field::stream_options)) {

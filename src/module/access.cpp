@@ -14,7 +14,7 @@ namespace module {
 namespace {
 
 constexpr ngx_int_t kError = NGX_HTTP_INTERNAL_SERVER_ERROR;
-constexpr size_t kScanSlice = 32 * 1024;  // bytes: less than 0.15 ms
+constexpr size_t kScanSlice = 32 * 1024;  // bytes: 0.3 ms at worst
 
 void run_phases_again(ngx_http_request_t* r) noexcept {
     Call* call = Call::find(r);
@@ -204,7 +204,7 @@ void begin_counting(Call& call) {
     } else {
         call.order = {call.model->deployments.front().get()};
     }
-    call.counting = std::make_unique<PromptCounting>(call.body, call.scanned, call.order, limit);
+    call.counting = std::make_unique<PromptCounting>(call.body, call.scanned.prompt, call.order, limit);
 }
 
 ngx_int_t begin_scan(Call& call) {

@@ -16,7 +16,7 @@ constexpr uint64_t kSlice = 25'000;
 bool PromptCounting::advance() {
     if (!count_) {
         const llm::tokenizer::ModelTokens& rules = order_[next_]->tokens;
-        count_.emplace(Worker::current().encoding(rules.text.encoding), rules, body_, request_, 0);
+        count_.emplace(Worker::current().encoding(rules.text.encoding), rules, body_, prompt_);
     }
     const bool counted = count_->advance(kSlice);
     if (!counted && !count_->exceeds(limit_)) {
@@ -43,7 +43,7 @@ bool PromptCounting::has_counted_like(size_t i) const noexcept {
 void PromptCounting::note_count() noexcept {
     const bool estimated = count_->is_estimate();
     const int64_t most =
-        estimated ? std::max(count_->tokens(), llm::prompt_token_bound(request_)) : count_->tokens();
+        estimated ? std::max(count_->tokens(), llm::prompt_token_bound(prompt_)) : count_->tokens();
     size_.most = std::max(size_.most, most);
     if (count_->tokens() > size_.tokens) {
         size_.tokens = count_->tokens();

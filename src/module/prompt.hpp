@@ -23,9 +23,9 @@ struct PromptSize {
 class PromptCounting {
   public:
     // All must outlive it. Counting stops above `limit` tokens, when more need not be known.
-    PromptCounting(std::string_view body, const llm::ScannedRequest& request,
+    PromptCounting(std::string_view body, const llm::PromptContent& prompt,
                    const std::vector<const llm::Deployment*>& order, int64_t limit) noexcept
-        : body_(body), request_(request), order_(order), limit_(limit) {}
+        : body_(body), prompt_(prompt), order_(order), limit_(limit) {}
 
     // One slice, well below a millisecond. Whether all is counted.
     bool advance();
@@ -38,7 +38,7 @@ class PromptCounting {
     void note_count() noexcept;
 
     const std::string_view body_;
-    const llm::ScannedRequest& request_;
+    const llm::PromptContent& prompt_;
     const std::vector<const llm::Deployment*>& order_;
     const int64_t limit_;
     size_t next_ = 0;  // of order_

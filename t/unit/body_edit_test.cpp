@@ -125,11 +125,12 @@ TEST(BodyEdit, DoesAllAtOnce) {
               R"("stream":true,"model":"b"})");
 }
 
-// What an independent parser makes of a body: the top-level members as canonical JSON, and every
-// string below the members that hold text.
+// What an independent parser makes of a body: the top-level members as canonical JSON, and the text
+// of those that hold some.
 struct Reading {
     std::map<std::string, std::string> members;
     std::vector<std::string> text;
+    std::vector<std::string> tools;  // each as canonical JSON
     size_t messages = 0;
 };
 
@@ -163,6 +164,7 @@ void write_canonical(yajl_val value, std::string& out) {
     }
 }
 
+// Strings, those in arrays, and those that a message or part holds as role or content.
 void collect_text(yajl_val value, std::vector<std::string>& out) {
     if (YAJL_IS_STRING(value) && *YAJL_GET_STRING(value)) {
         out.emplace_back(YAJL_GET_STRING(value));
@@ -171,7 +173,19 @@ void collect_text(yajl_val value, std::vector<std::string>& out) {
         collect_text(value->u.array.values[i], out);
     }
     for (size_t i = 0; YAJL_IS_OBJECT(value) && i < value->u.object.len; ++i) {
-        collect_text(value->u.object.values[i], out);
+        const std::string_view key = value->u.object.keys[i];
+        if (key == "role" || key == "content" || key == "text") {
+            collect_text(value->u.object.values[i], out);
+        }
+    }
+}
+
+void collect_tools(yajl_val value, std::vector<std::string>& out) {
+    for (size_t i = 0; YAJL_IS_ARRAY(value) && i < value->u.array.len; ++i) {
+        write_canonical(value->u.array.values[i], out.emplace_back());
+    }
+    if (!YAJL_IS_ARRAY(value) && !YAJL_IS_NULL(value)) {
+        write_canonical(value, out.emplace_back());
     }
 }
 
@@ -189,6 +203,9 @@ Reading read(const std::string& body) {
         write_canonical(value, reading.members[key]);
         if (key == "messages" || key == "prompt" || key == "suffix") {
             collect_text(value, reading.text);
+        }
+        if (key == "tools") {
+            collect_tools(value, reading.tools);
         }
         if (key == "messages") {
             reading.messages = value->u.array.len;
@@ -293,7 +310,7 @@ class Generator {
                 return "[" + joined({value(depth - 1), value(depth - 1)}) + "]";
             default:
                 return object({member("model", value(depth - 1)), member("k", value(depth - 1)),
-                               member("stream_options", value(depth - 1))});
+                               member("text", value(depth - 1))});
         }
     }
 
@@ -371,16 +388,15 @@ void expect_scan_agrees(const std::string& body, const ScannedRequest& request,
     EXPECT_EQ(request.stream, member_of(reading, "stream") == "true");
     EXPECT_EQ(request.include_usage,
               member_of(reading, "stream_options").find("{\"include_usage\":true") == 0);
-    EXPECT_EQ(static_cast<size_t>(request.messages), reading.messages);
-    EXPECT_EQ(
-        request.structures.size(),
-        member_of(reading, "tools") == "null" || member_of(reading, "tools") == "absent" ? 0U : 1U);
-    for (const Span span : request.structures) {
-        const Reading tools = read("{\"tools\":" + body.substr(span.begin, span.size()) + "}");
-        EXPECT_EQ(member_of(tools, "tools"), member_of(reading, "tools"));
+    EXPECT_EQ(static_cast<size_t>(request.prompt.messages), reading.messages);
+    std::vector<std::string> tools;
+    for (const Structure& structure : request.prompt.structures) {
+        const std::string raw = body.substr(structure.value.begin, structure.value.size());
+        tools.push_back(member_of(read("{\"tool\":" + raw + "}"), "tool"));
     }
+    EXPECT_EQ(tools, reading.tools);
     std::vector<std::string> text;
-    for (const Span span : request.text) {
+    for (const Span span : request.prompt.text) {
         const std::string raw = body.substr(span.begin, span.size());
         const auto& one = read("{\"prompt\":\"" + raw + "\"}").text;
         text.insert(text.end(), one.begin(), one.end());

@@ -12,6 +12,15 @@ TEST(Endpoint, IsToldByTheEndOfThePath) {
     EXPECT_EQ(endpoint_of("/v1/completions"), Endpoint::completions);
     EXPECT_EQ(endpoint_of("/v1/embeddings"), Endpoint::embeddings);
     EXPECT_EQ(endpoint_of("/v1/models"), Endpoint::models);
+    EXPECT_EQ(endpoint_of("/utils/token_counter"), Endpoint::token_counter);
+}
+
+TEST(Endpoint, KnowsNoRouteOfOtherShapes) {
+    EXPECT_EQ(endpoint_of("/v1/messages"), Endpoint::unknown);
+    EXPECT_EQ(endpoint_of("/v1/responses"), Endpoint::unknown);
+    EXPECT_EQ(endpoint_of("/token_counter"), Endpoint::unknown);
+    EXPECT_EQ(endpoint_path(Endpoint::messages), "");
+    EXPECT_EQ(endpoint_path(Endpoint::responses), "");
 }
 
 TEST(Endpoint, IgnoresOneTrailingSlash) {
@@ -33,7 +42,8 @@ TEST(Endpoint, TakesWholeSegmentsOnly) {
 
 TEST(Endpoint, PathIsWhereItIsFoundAgain) {
     for (const Endpoint endpoint : {Endpoint::chat_completions, Endpoint::completions,
-                                    Endpoint::embeddings, Endpoint::models}) {
+                                    Endpoint::embeddings, Endpoint::models,
+                                    Endpoint::token_counter}) {
         EXPECT_EQ(endpoint_of(endpoint_path(endpoint)), endpoint);
     }
     EXPECT_EQ(endpoint_path(Endpoint::chat_completions), "/chat/completions");

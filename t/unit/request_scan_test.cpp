@@ -33,10 +33,20 @@ std::string_view at(std::string_view body, Span span) {
     return body.substr(span.begin, span.size());
 }
 
-std::vector<std::string> texts(std::string_view body, const std::vector<Span>& spans) {
-    std::vector<std::string> out;
+using Strings = std::vector<std::string>;
+
+Strings texts(std::string_view body, const ChunkedList<Span>& spans) {
+    Strings out;
     for (const Span span : spans) {
         out.emplace_back(at(body, span));
+    }
+    return out;
+}
+
+Strings structures(std::string_view body, const ScannedRequest& r) {
+    Strings out;
+    for (const Structure& structure : r.prompt.structures) {
+        out.emplace_back(at(body, structure.value));
     }
     return out;
 }
@@ -46,8 +56,6 @@ std::string chat(const std::string& members) {
     return R"({"model":"m","messages":[{"role":"user","content":"hi"}])" +
            (members.empty() ? "" : "," + members) + "}";
 }
-
-using Strings = std::vector<std::string>;
 
 TEST(RequestScan, ReadsAChatRequest) {
     const std::string body = R"({
@@ -76,15 +84,15 @@ TEST(RequestScan, ReadsAChatRequest) {
     EXPECT_EQ(at(body, r.stream_options->value), "{ \"include_usage\" : true }");
     EXPECT_EQ(at(body, *r.include_usage_value), "true");
     EXPECT_TRUE(r.include_usage);
-    EXPECT_EQ(texts(body, r.text),
-              (Strings{"system", R"(Be \"brief\".\n)", "user", "text", "héllo 😀"}));
-    EXPECT_EQ(texts(body, r.structures),
-              (Strings{R"([ {"type": "function", "function": {"name": "f", "max_tokens": "x"}} ])",
+    EXPECT_EQ(texts(body, r.prompt.text),
+              (Strings{"system", R"(Be \"brief\".\n)", "user", "héllo 😀"}));
+    EXPECT_EQ(structures(body, r),
+              (Strings{R"({"type": "function", "function": {"name": "f", "max_tokens": "x"}})",
                        "\"auto\""}));
-    EXPECT_EQ(r.messages, 2);
-    EXPECT_EQ(r.images, 0);
-    EXPECT_EQ(r.inputs, 1);
-    EXPECT_EQ(r.token_ids, 0);
+    EXPECT_EQ(r.prompt.messages, 2);
+    EXPECT_TRUE(r.prompt.images.empty());
+    EXPECT_EQ(r.prompt.inputs, 1);
+    EXPECT_EQ(r.prompt.token_ids, 0);
 }
 
 TEST(RequestScan, ComparesKeysUnescaped) {
@@ -97,8 +105,8 @@ TEST(RequestScan, ComparesKeysUnescaped) {
     EXPECT_EQ(r.max_tokens, 7);
     EXPECT_EQ(at(body, *r.include_usage_value), "false");
     EXPECT_FALSE(r.include_usage);
-    EXPECT_EQ(r.messages, 1);
-    EXPECT_EQ(texts(body, r.text), (Strings{"user", R"(a\tb)"}));
+    EXPECT_EQ(r.prompt.messages, 1);
+    EXPECT_EQ(texts(body, r.prompt.text), (Strings{"user", R"(a\tb)"}));
 }
 
 TEST(RequestScan, InterpretsTopLevelKeysOnly) {
@@ -111,7 +119,7 @@ TEST(RequestScan, InterpretsTopLevelKeysOnly) {
     EXPECT_FALSE(r.max_tokens);
     EXPECT_FALSE(r.stream);
     EXPECT_EQ(r.choices, 1);
-    EXPECT_EQ(r.messages, 1);
+    EXPECT_EQ(r.prompt.messages, 1);
     EXPECT_EQ(refused(R"({"x":{"model":"a"},"messages":[{}]})").param, "model");
     // A key that only begins or ends like one, or has a NUL behind it, is another one.
     EXPECT_EQ(refused(R"({"model\u0000":"a","modelx":"a","Model":"a","messages":[{}]})").param,
@@ -123,10 +131,27 @@ TEST(RequestScan, RefusesAKeyThatStandsTwice) {
          {R"("model":"x")", R"("mod\u0065l":"m")", R"("messages":[])", R"("messages":null)"}) {
         EXPECT_EQ(refused(chat(again)).code, "duplicate_parameter") << again;
     }
-    for (const char* name :
-         {"stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "best_of", "user",
-          "metadata", "prompt", "input", "suffix", "instructions", "prediction", "tools",
-          "tool_choice", "functions", "function_call", "response_format"}) {
+    for (const char* name : {"stream",
+                             "stream_options",
+                             "max_tokens",
+                             "max_completion_tokens",
+                             "n",
+                             "best_of",
+                             "user",
+                             "metadata",
+                             "prompt",
+                             "input",
+                             "suffix",
+                             "instructions",
+                             "prediction",
+                             "tools",
+                             "tool_choice",
+                             "functions",
+                             "function_call",
+                             "response_format",
+                             "system",
+                             "text",
+                             "output_config"}) {
         const std::string key = name;
         const ApiError error = refused(chat("\"" + key + "\":null,\"" + key + "\":null"));
         EXPECT_EQ(error.status, 400);
@@ -209,6 +234,14 @@ TEST(RequestScan, NeedsWhatTheEndpointNeeds) {
     missing(R"({"model":"m","input":null})", Endpoint::embeddings, "input");
     scanned(R"({"model":"m","input":""})", Endpoint::embeddings);
     scanned(R"({"model":"m"})", Endpoint::completions);
+    missing(R"({"model":"m","system":"s"})", kChat, "messages");
+    missing(R"({"model":"m","system":"s"})", Endpoint::messages, "messages");
+    missing(R"({"model":"m","instructions":"s"})", Endpoint::responses, "input");
+    missing(R"({"model":"m","system":"s"})", Endpoint::token_counter, "messages");
+    missing(R"({"model":"m","messages":[],"prompt":null})", Endpoint::token_counter, "messages");
+    scanned(R"({"model":"m","messages":[{}]})", Endpoint::token_counter);
+    scanned(R"({"model":"m","prompt":"p"})", Endpoint::token_counter);
+    scanned(R"({"model":"m","input":["i"]})", Endpoint::token_counter);
     EXPECT_EQ(refused("{}", kChat).message, "Missing required parameter: 'model'.");
 }
 
@@ -290,8 +323,8 @@ TEST(RequestScan, TakesNullForAbsent) {
     EXPECT_FALSE(r.include_usage_value);
     EXPECT_EQ(r.user, "");
     EXPECT_TRUE(r.tags.empty());
-    EXPECT_TRUE(r.structures.empty());
-    EXPECT_EQ(r.text.size(), 2U);
+    EXPECT_TRUE(r.prompt.structures.empty());
+    EXPECT_EQ(r.prompt.text.size(), 2U);
 }
 
 TEST(RequestScan, TakesTheLargerOfTwoBounds) {
@@ -359,17 +392,17 @@ TEST(RequestScan, CountsPromptsOfACompletionsCall) {
         return scanned(R"({"model":"m","n":2,"best_of":3,"prompt":)" + prompt + "}",
                        Endpoint::completions);
     };
-    EXPECT_EQ(prompts("\"a\"").inputs, 1);
-    EXPECT_EQ(prompts("[\"a\",\"b\",\"c\"]").inputs, 3);
+    EXPECT_EQ(prompts("\"a\"").prompt.inputs, 1);
+    EXPECT_EQ(prompts("[\"a\",\"b\",\"c\"]").prompt.inputs, 3);
     EXPECT_EQ(prompts("[\"a\",\"b\",\"c\"]").choices, 9);
-    EXPECT_EQ(prompts("[1,2,3]").inputs, 1);
-    EXPECT_EQ(prompts("[1,2,3]").token_ids, 3);
-    EXPECT_EQ(prompts("[[1,2],[3]]").inputs, 2);
-    EXPECT_EQ(prompts("[[1,2],[3]]").token_ids, 3);
+    EXPECT_EQ(prompts("[1,2,3]").prompt.inputs, 1);
+    EXPECT_EQ(prompts("[1,2,3]").prompt.token_ids, 3);
+    EXPECT_EQ(prompts("[[1,2],[3]]").prompt.inputs, 2);
+    EXPECT_EQ(prompts("[[1,2],[3]]").prompt.token_ids, 3);
     EXPECT_EQ(prompts("[[1,2],[3]]").choices, 6);
-    EXPECT_EQ(prompts("[\"a\",4]").inputs, 2);
-    EXPECT_EQ(prompts("[]").inputs, 1);
-    EXPECT_EQ(prompts("null").inputs, 1);
+    EXPECT_EQ(prompts("[\"a\",4]").prompt.inputs, 2);
+    EXPECT_EQ(prompts("[]").prompt.inputs, 1);
+    EXPECT_EQ(prompts("null").prompt.inputs, 1);
     EXPECT_EQ(prompts("null").choices, 3);
     // Another field of the kind multiplies nothing.
     EXPECT_EQ(
@@ -380,84 +413,73 @@ TEST(RequestScan, CountsPromptsOfACompletionsCall) {
 TEST(RequestScan, CountsInputsOfAnEmbeddingsCall) {
     const std::string body = R"({"input":["one","two",""],"model":"e","n":2})";
     const ScannedRequest r = scanned(body, Endpoint::embeddings);
-    EXPECT_EQ(r.inputs, 3);
+    EXPECT_EQ(r.prompt.inputs, 3);
     EXPECT_EQ(r.choices, 2);
-    EXPECT_EQ(texts(body, r.text), (Strings{"one", "two"}));
-    EXPECT_EQ(scanned(R"({"input":[[1,2,3],[4]],"model":"e"})", Endpoint::embeddings).token_ids, 4);
-    EXPECT_EQ(scanned(chat(R"("input":["a","b"])")).inputs, 1);
+    EXPECT_EQ(texts(body, r.prompt.text), (Strings{"one", "two"}));
+    EXPECT_EQ(
+        scanned(R"({"input":[[1,2,3],[4]],"model":"e"})", Endpoint::embeddings).prompt.token_ids,
+        4);
+    EXPECT_EQ(scanned(chat(R"("input":["a","b"])")).prompt.inputs, 1);
 }
 
-TEST(RequestScan, CollectsTextOfAllPromptFields) {
-    const std::string body =
-        R"({"model":"m","prompt":"p","suffix":"s","instructions":"i",)"
-        R"("prediction":{"type":"content","content":"c"},"stop":["not text"],"echo":true})";
-    const ScannedRequest r = scanned(body, Endpoint::completions);
-    EXPECT_EQ(texts(body, r.text), (Strings{"p", "s", "i", "content", "c"}));
-    EXPECT_TRUE(r.structures.empty());
+std::string outcome(std::string_view body, const ScanResult& result) {
+    std::ostringstream out;
+    if (const auto* error = std::get_if<ApiError>(&result)) {
+        out << error->code << ' ' << error->message;
+        return out.str();
+    }
+    const auto& r = std::get<ScannedRequest>(result);
+    const PromptContent& p = r.prompt;
+    out << p.implied_roles << ' ' << p.names << ' ' << p.audio_milliseconds << ' ' << p.file_bytes
+        << ' ' << p.remote_media << ' ' << p.has_tool_calls << ' ' << p.other_bytes << ' ';
+    for (const PromptImage& image : p.images) {
+        out << image.size.width << static_cast<int>(image.detail) << ' ';
+    }
+    out << r.model << ' ' << r.user << ' ' << r.max_tokens.value_or(-1) << ' ' << r.stream << ' '
+        << r.include_usage << ' ' << r.choices << ' ' << r.prompt.inputs << ' ' << r.prompt.messages
+        << ' ' << r.prompt.images.size() << ' ' << r.prompt.token_ids << ' '
+        << prompt_token_bound(r.prompt);
+    for (const auto& list : {r.tags, texts(body, r.prompt.text), structures(body, r)}) {
+        for (const std::string& one : list) {
+            out << '\n' << one;
+        }
+    }
+    return out.str();
 }
 
-TEST(RequestScan, CollectsStructuresRaw) {
-    const std::string body =
-        chat(R"("functions":[],"function_call":{"name":"f"},)"
-             R"("response_format": { "type" : "\u006a" } ,"tool_choice":null)");
-    EXPECT_EQ(texts(body, scanned(body).structures),
-              (Strings{"[]", R"({"name":"f"})", R"({ "type" : "\u006a" })"}));
+ScanResult scanned_in_slices(std::string_view body, size_t slice) {
+    RequestScan scan(body, kChat);
+    while (!scan.advance(slice)) {
+    }
+    return scan.take();
 }
 
-TEST(RequestScan, CountsImagesNotTheirData) {
-    const auto content = [](const std::string& parts) {
-        return R"({"model":"m","messages":[{"role":"u","content":[)" + parts + "]}]}";
-    };
-    const auto check = [&](const std::string& parts, int64_t images, const Strings& expected) {
-        const std::string body = content(parts);
-        const ScannedRequest r = scanned(body);
-        Strings all{"u"};
-        all.insert(all.end(), expected.begin(), expected.end());
-        EXPECT_EQ(r.images, images) << parts;
-        EXPECT_EQ(texts(body, r.text), all) << parts;
-    };
-    check(R"({"type":"image_url","image_url":{"url":"data:x","detail":"high"}},{"text":"t"})", 1,
-          {"image_url", "t"});
-    check(R"({"image_url":{"detail":"low","url":"u"},"type":"image_url"})", 1, {"image_url"});
-    check(R"({"type":"input_image","image_url":"https://x"})", 1, {"input_image"});
-    check(R"({"type":"image_url","image\u005furl":{"url":"u"}},{"image_url":{"url":"v"}})", 2,
-          {"image_url"});
-    check(R"({"image_url":null},{"image_url":["t"]})", 0, {"t"});
-    // Anthropic's parts: an image in base64, by URL, by file; a document of text is no image.
-    check(R"({"type":"image","source":{"type":"base64","media_type":"image/png","data":"d"}})", 1,
-          {"image"});
-    check(R"({"source":{"data":"d","media_type":"image/png","type":"base64"}})", 1, {});
-    check(R"({"type":"image","source":{"type":"url","url":"u"}})", 1, {"image"});
-    check(R"({"type":"image","source":{"type":"file","file_id":"f"}})", 1, {"image"});
-    check(R"({"source":{"type":"text","media_type":"text/plain","data":"long text"}})", 0,
-          {"text", "text/plain", "long text"});
-    check(R"({"source":{"type":"base64","media_type":"application/pdf","data":"d"}})", 0,
-          {"base64", "application/pdf", "d"});
-    check(R"({"source":{"type":"content","content":[{"type":"text","text":"t"}]}})", 0,
-          {"content", "text", "t"});
-    check(R"({"source":"plain"})", 0, {"plain"});
-    // Text cannot pass for an image by a key that stands twice.
-    check(R"({"source":{"type":"url","type":"text","data":"long"}})", 0, {"url", "text", "long"});
-    check(R"({"source":{"media_type":"image/png","media_type":"text/plain","data":"long"}})", 0,
-          {"image/png", "text/plain", "long"});
-    // The member ends where its object ends.
-    check(R"({"image_url":{"url":"u","x":{"y":"z"}},"text":"after"},{"text":"next"})", 1,
-          {"after", "next"});
-    check(R"({"image_url":{"image_url":{"url":"u"},"source":{"type":"text"}},"text":"t"})", 1,
-          {"t"});
+// Something of every shape that a prompt may have.
+std::string rich_body() {
+    return R"({"model":"m","system":[{"type":"text","text":"s"}],"instructions":"i","messages":[)"
+           R"({"role":"user","name":"n","content":[{"type":"text","text":"\u00e9 x"},{"image_url":)"
+           R"({"url":"data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAACUAAAAVCAIAAABO","detail":"low"}},)"
+           R"({"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"AA"}},)"
+           R"({"type":"image","source":{"type":"url","url":"u"}},{"input_audio":{"data":"AAAA",)"
+           R"("format":"wav"}},{"file":{"file_data":"AAAA"}},{"type":"input_file","file_id":"f"}]},)"
+           R"({"role":"assistant","tool_calls":[{"id":"c","function":{"name":"f","arguments":"{}"}}]},)"
+           R"({"role":"tool","tool_call_id":"c","content":[{"type":"tool_use","input":{"a":[1]}}]}],)"
+           R"("tools":[{"name":"f"}],"tool_choice":"auto","input":["a",[1,2],{"role":"user"}],)"
+           R"("response_format":{"json_schema":{"schema":{}}},"prediction":{"content":"p"}})";
 }
 
-TEST(RequestScan, TokenBoundIsTheSumOfItsParts) {
-    const auto bound = [](const std::string& body, Endpoint endpoint) {
-        return prompt_token_bound(scanned(body, endpoint));
-    };
-    EXPECT_EQ(bound(R"({"model":"m"})", Endpoint::completions), 3);
-    EXPECT_EQ(bound(R"({"model":"m","prompt":"abcde"})", Endpoint::completions), 3 + 5);
-    EXPECT_EQ(bound(R"({"model":"m","prompt":["ab","c"]})", Endpoint::completions), 2 * 3 + 3);
-    EXPECT_EQ(bound(R"({"model":"m","input":[1,2,3,4]})", Endpoint::embeddings), 3 + 4);
-    EXPECT_EQ(bound(chat(""), kChat), 3 + 4 + 4 + 2);
-    EXPECT_EQ(bound(chat(R"("tools":[{}])"), kChat), 3 + 4 + 4 + 2 + 4 + 1024);
-    EXPECT_EQ(bound(R"({"model":"m","messages":[{"image_url":"x"}]})", kChat), 3 + 4 + 48169);
+TEST(RequestScan, SlicesChangeNothing) {
+    for (const std::string& body :
+         {rich_body(),
+          chat(R"("max_tokens":12345,"tools":[{"a":"\u00e9\""}],"stream":true,"x":-1.5e3)"),
+          chat(R"("user":"so\u006deone é","metadata":{"tags":["a","b"]},"n":3,"prompt":[1,[2]])"),
+          chat(R"("stream_options":{"include_usage":true},"max_tokens":"1")"), chat(R"("x":nul)"),
+          std::string(R"({"model":"m")")}) {
+        for (size_t slice = 1; slice <= body.size(); ++slice) {
+            EXPECT_EQ(outcome(body, scanned_in_slices(body, slice)),
+                      outcome(body, scan_request(body, kChat)));
+        }
+    }
 }
 
 std::string outcome(std::string_view body, ScanResult result) {
@@ -500,14 +522,16 @@ TEST(RequestScan, SlicesChangeNothing) {
 
 // Whatever is done to a body, the scan ends with a 400 or with spans that lie inside it.
 TEST(RequestScan, SurvivesMutatedBodies) {
-    const std::string seed = chat(
-        R"("max_tokens":12,"tools":[{"a":"\u00e9\""}],"stream":true,"stream_options":{"include_usage")"
-        R"(:false,"x":[1,{}]},"metadata":{"tags":["a","b"]},"prompt":[[1,2],"x"],"user":"\ud83d\ude00")");
+    const std::string seeds[] = {
+        chat(
+            R"("max_tokens":12,"tools":[{"a":"\u00e9\""}],"stream":true,"stream_options":{"include_usage")"
+            R"(:false,"x":[1,{}]},"metadata":{"tags":["a","b"]},"prompt":[[1,2],"x"],"user":"\ud83d\ude00")"),
+        rich_body()};
     std::mt19937 random(20240601);
     const std::string alphabet = "{}[]\",:\\u0019.e-tfn \x80\xc3\xff";
     int accepted = 0;
     for (int round = 0; round < 20'000; ++round) {
-        std::string body = seed;
+        std::string body = seeds[round % 2];
         for (unsigned edits = 1 + random() % 3; edits > 0; --edits) {
             const size_t where = random() % body.size();
             const char c = alphabet[random() % alphabet.size()];
@@ -532,14 +556,19 @@ TEST(RequestScan, SurvivesMutatedBodies) {
         ++accepted;
         EXPECT_FALSE(r->model.empty());
         EXPECT_EQ(at(body, r->model_value).front(), '"');
-        for (const Span span : r->text) {
+        int64_t bytes = 0;
+        for (const Span span : r->prompt.text) {
             ASSERT_TRUE(span.begin > 0 && span.begin < span.end && span.end < body.size());
             EXPECT_EQ(body[span.begin - 1], '"');
             EXPECT_EQ(body[span.end], '"');
+            bytes += static_cast<int64_t>(span.size());
         }
-        for (const Span span : r->structures) {
+        for (const Structure& structure : r->prompt.structures) {
+            const Span span = structure.value;
             ASSERT_TRUE(span.begin < span.end && span.end <= body.size());
+            bytes += static_cast<int64_t>(span.size());
         }
+        EXPECT_EQ(r->prompt.text_bytes, bytes);
     }
     EXPECT_GT(accepted, 1000);
 }

@@ -35,51 +35,73 @@ constexpr FrameRule kGpt5 = {4, 1, 5, false};       // ai-tokenizer, fitted to t
 constexpr FrameRule kAnthropic = {2, 0, 6, false};  // the same
 constexpr FrameRule kTemplate = {4, 1, 4, false};   // two marks, the role, line breaks
 
+// OpenAI, "Managing costs" (Realtime): a token for each 100 ms of a user's audio.
+constexpr int64_t kOpenAiAudioPerSecond = 10;
+
 struct Family {
     std::string_view word;
     ModelTokens tokens;
 };
 
+constexpr ToolRule kOpenAiTools = {12, 7};
+constexpr ToolRule kOlderOpenAiTools = {12, 10};  // gpt-4, gpt-3.5
+constexpr ToolRule kAnthropicTools = {346, 7};    // Anthropic, "Tool use": its system prompt
+
 // OpenAI's names begin with the word; the first that fits counts.
 constexpr Family kOpenAiFamilies[] = {
-    {"gpt-4o-mini", {kO200k, kOpenAi, ImageRule::tiles_2833_5667, 7}},
-    {"gpt-4o", {kO200k, kOpenAi, ImageRule::tiles_85_170, 7}},
-    {"chatgpt-4o", {kO200k, kOpenAi, ImageRule::tiles_85_170, 7}},
-    {"gpt-4.1-mini", {kO200k, kLikeOpenAi, ImageRule::patches_162, 7}},
-    {"gpt-4.1-nano", {kO200k, kLikeOpenAi, ImageRule::patches_246, 7}},
-    {"gpt-4.1", {kO200k, kLikeOpenAi, ImageRule::tiles_85_170, 7}},
-    {"gpt-4.5", {kO200k, kLikeOpenAi, ImageRule::tiles_85_170, 7}},
-    {"gpt-4", {kCl100k, kOpenAi, ImageRule::tiles_85_170, 10}},
-    {"gpt-3.5", {kCl100k, kOpenAi, ImageRule::tiles_85_170, 10}},
-    {"gpt-35", {kCl100k, kOpenAi, ImageRule::tiles_85_170, 10}},
-    {"gpt-5-mini", {kO200k, kGpt5, ImageRule::patches_162, 7}},
-    {"gpt-5-nano", {kO200k, kGpt5, ImageRule::patches_246, 7}},
-    {"gpt-5", {kO200k, kGpt5, ImageRule::tiles_70_140, 7}},
-    {"gpt-oss", {kO200k, kLikeOpenAi, ImageRule::tiles_85_170, 7}},
-    {"o4-mini", {kO200k, kLikeOpenAi, ImageRule::patches_172, 7}},
-    {"o1", {kO200k, kLikeOpenAi, ImageRule::tiles_75_150, 7}},
-    {"o3", {kO200k, kLikeOpenAi, ImageRule::tiles_75_150, 7}},
-    {"text-embedding-", {kCl100k, kOpenAi, ImageRule::tiles_85_170, 10}},
-    {"davinci-002", {kCl100k, kOpenAi, ImageRule::tiles_85_170, 10}},
-    {"babbage-002", {kCl100k, kOpenAi, ImageRule::tiles_85_170, 10}},
+    {"gpt-4o-mini", {kO200k, kOpenAi, ImageRule::tiles_2833_5667, kOpenAiTools}},
+    {"gpt-4o", {kO200k, kOpenAi, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"chatgpt-4o", {kO200k, kOpenAi, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"gpt-4.1-mini", {kO200k, kLikeOpenAi, ImageRule::patches_162, kOpenAiTools}},
+    {"gpt-4.1-nano", {kO200k, kLikeOpenAi, ImageRule::patches_246, kOpenAiTools}},
+    {"gpt-4.1", {kO200k, kLikeOpenAi, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"gpt-4.5", {kO200k, kLikeOpenAi, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"gpt-4", {kCl100k, kOpenAi, ImageRule::tiles_85_170, kOlderOpenAiTools}},
+    {"gpt-3.5", {kCl100k, kOpenAi, ImageRule::tiles_85_170, kOlderOpenAiTools}},
+    {"gpt-35", {kCl100k, kOpenAi, ImageRule::tiles_85_170, kOlderOpenAiTools}},
+    {"gpt-5-mini", {kO200k, kGpt5, ImageRule::patches_162, kOpenAiTools}},
+    {"gpt-5-nano", {kO200k, kGpt5, ImageRule::patches_246, kOpenAiTools}},
+    {"gpt-5-codex-mini", {kO200k, kGpt5, ImageRule::patches_162, kOpenAiTools}},
+    {"gpt-5.1-codex-mini", {kO200k, kGpt5, ImageRule::patches_162, kOpenAiTools}},
+    {"gpt-5.1", {kO200k, kGpt5, ImageRule::tiles_70_140, kOpenAiTools}},
+    {"gpt-5.2", {kO200k, kGpt5, ImageRule::patches_120, kOpenAiTools}},
+    {"gpt-5.3", {kO200k, kGpt5, ImageRule::patches_120, kOpenAiTools}},
+    {"gpt-5.4-mini", {kO200k, kGpt5, ImageRule::patches_162, kOpenAiTools}},
+    {"gpt-5.4-nano", {kO200k, kGpt5, ImageRule::patches_246, kOpenAiTools}},
+    {"gpt-5.4", {kO200k, kGpt5, ImageRule::large_patches, kOpenAiTools}},
+    {"gpt-5.5", {kO200k, kGpt5, ImageRule::original_patches, kOpenAiTools}},
+    {"gpt-5.", {kO200k, kGpt5, ImageRule::unresized_patches, kOpenAiTools}},
+    {"gpt-5", {kO200k, kGpt5, ImageRule::tiles_70_140, kOpenAiTools}},
+    {"gpt-6", {kUnknown, kGpt5, ImageRule::unresized_patches, kOpenAiTools}},
+    {"gpt-oss", {kO200k, kLikeOpenAi, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"gpt-audio", {kO200k, kLikeOpenAi, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"computer-use", {kO200k, kLikeOpenAi, ImageRule::tiles_65_129, kOpenAiTools}},
+    {"o4-mini", {kO200k, kLikeOpenAi, ImageRule::patches_172, kOpenAiTools}},
+    {"o1", {kO200k, kLikeOpenAi, ImageRule::tiles_75_150, kOpenAiTools}},
+    {"o3", {kO200k, kLikeOpenAi, ImageRule::tiles_75_150, kOpenAiTools}},
+    {"text-embedding-", {kCl100k, kOpenAi, ImageRule::tiles_85_170, kOlderOpenAiTools}},
+    {"davinci-002", {kCl100k, kOpenAi, ImageRule::tiles_85_170, kOlderOpenAiTools}},
+    {"babbage-002", {kCl100k, kOpenAi, ImageRule::tiles_85_170, kOlderOpenAiTools}},
 };
 
-// Other names hold the word somewhere.
+// Other names hold the word somewhere; the first that fits counts.
 constexpr Family kOtherFamilies[] = {
-    {"claude", {kClaude, kAnthropic, ImageRule::area_750, 7}},
-    {"gemini", {kGemma, kTemplate, ImageRule::tiles_258, 7}},
-    {"gemma", {kGemma, kTemplate, ImageRule::tiles_258, 7}},
-    {"deepseek", {kDeepSeek, kTemplate, ImageRule::tiles_85_170, 7}},
-    {"qwen", {kQwen, kTemplate, ImageRule::tiles_85_170, 7}},
-    {"qwq", {kQwen, kTemplate, ImageRule::tiles_85_170, 7}},
-    {"llama", {kLlama, kTemplate, ImageRule::tiles_85_170, 7}},
-    {"mistral", {kMistral, kTemplate, ImageRule::tiles_85_170, 7}},
-    {"mixtral", {kMistral, kTemplate, ImageRule::tiles_85_170, 7}},
-    {"ministral", {kMistral, kTemplate, ImageRule::tiles_85_170, 7}},
-    {"magistral", {kMistral, kTemplate, ImageRule::tiles_85_170, 7}},
-    {"codestral", {kMistral, kTemplate, ImageRule::tiles_85_170, 7}},
-    {"devstral", {kMistral, kTemplate, ImageRule::tiles_85_170, 7}},
-    {"pixtral", {kMistral, kTemplate, ImageRule::tiles_85_170, 7}},
+    {"claude", {kClaude, kAnthropic, ImageRule::claude, kAnthropicTools}},
+    {"gemini-1", {kGemma, kTemplate, ImageRule::tiles_258, kOpenAiTools}},
+    {"gemini-2", {kGemma, kTemplate, ImageRule::tiles_258, kOpenAiTools}},
+    {"gemini", {kGemma, kTemplate, ImageRule::gemini, kOpenAiTools}},
+    {"gemma", {kGemma, kTemplate, ImageRule::tiles_258, kOpenAiTools}},
+    {"deepseek", {kDeepSeek, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"qwen", {kQwen, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"qwq", {kQwen, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"llama", {kLlama, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"mistral", {kMistral, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"mixtral", {kMistral, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"ministral", {kMistral, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"magistral", {kMistral, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"codestral", {kMistral, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"devstral", {kMistral, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"pixtral", {kMistral, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
 };
 
 char lower(char c) noexcept {
@@ -101,9 +123,10 @@ bool holds(std::string_view name, std::string_view word) noexcept {
 
 // "claude-opus-4-7", "claude-sonnet-5", and whatever family of that generation.
 bool is_new_claude(std::string_view name) noexcept {
-    if (holds(name, "opus-4-7") || holds(name, "opus-4.7") || holds(name, "opus-4-8") ||
-        holds(name, "opus-4.8")) {
-        return true;
+    for (const std::string_view version : {"-4-7", "-4.7", "-4-8", "-4.8", "-4-9", "-4.9"}) {
+        if (holds(name, version)) {
+            return true;
+        }
     }
     for (size_t at = name.find('-'); at != std::string_view::npos; at = name.find('-', at + 1)) {
         const std::string_view rest = name.substr(at + 1);
@@ -115,54 +138,6 @@ bool is_new_claude(std::string_view name) noexcept {
         }
     }
     return false;
-}
-
-int64_t divide_up(int64_t a, int64_t b) noexcept {
-    return (a + b - 1) / b;
-}
-
-struct Size {
-    double width;
-    double height;
-
-    void fit(double longest) noexcept { scale(longest / std::max(width, height)); }
-    void fit_short_side(double shortest) noexcept { scale(shortest / std::min(width, height)); }
-    int64_t tiles(double side) const noexcept {
-        return static_cast<int64_t>(std::ceil(width / side) * std::ceil(height / side));
-    }
-
-  private:
-    void scale(double factor) noexcept {
-        if (factor < 1) {
-            width *= factor;
-            height *= factor;
-        }
-    }
-};
-
-// Fit into 2048 × 2048, then the short side into 768: at most 2 × 4 tiles.
-int64_t openai_tiles(int64_t base, int64_t per_tile, bool low, Size size) noexcept {
-    if (low) {
-        return base;
-    }
-    size.fit(2048);
-    size.fit_short_side(768);
-    return base + per_tile * size.tiles(512);
-}
-
-int64_t openai_patches(int64_t percent, Size size) noexcept {
-    constexpr int64_t kMostPatches = 1536;
-    return divide_up(std::min(size.tiles(32), kMostPatches) * percent, 100);
-}
-
-int64_t claude_area(Size size) noexcept {
-    constexpr double kMostTokens = 1600;
-    size.fit(1568);
-    return static_cast<int64_t>(std::ceil(std::min(size.width * size.height / 750, kMostTokens)));
-}
-
-int64_t gemini_tiles(Size size) noexcept {
-    return std::max(size.width, size.height) <= 384 ? 258 : 258 * size.tiles(768);
 }
 
 }  // namespace
@@ -178,19 +153,22 @@ ModelTokens model_tokens(std::string_view model) noexcept {
     }
     for (const Family& family : kOpenAiFamilies) {
         if (begins_with(name, family.word)) {
-            return family.tokens;
+            ModelTokens tokens = family.tokens;
+            tokens.audio_per_second = kOpenAiAudioPerSecond;
+            return tokens;
         }
     }
     for (const Family& family : kOtherFamilies) {
         if (holds(model, family.word)) {
             ModelTokens tokens = family.tokens;
-            if (family.tokens.image == ImageRule::area_750 && is_new_claude(name)) {
+            if (family.tokens.image == ImageRule::claude && is_new_claude(name)) {
                 tokens.text = kNewClaude;
+                tokens.image = ImageRule::new_claude;
             }
             return tokens;
         }
     }
-    return {kUnknown, kLikeOpenAi, ImageRule::tiles_85_170, 7};
+    return {kUnknown, kLikeOpenAi, ImageRule::tiles_85_170, kOpenAiTools};
 }
 
 int64_t text_tokens(const TextRule& rule, int64_t counted,
@@ -204,36 +182,6 @@ int64_t text_tokens(const TextRule& rule, int64_t counted,
                             rule.per_four * static_cast<double>(characters.four);
     // A correction may not make much text of one kind cost nothing.
     return static_cast<int64_t>(std::ceil(std::max(estimate, 0.25 * static_cast<double>(counted))));
-}
-
-int64_t image_tokens(ImageRule rule, bool low, int64_t width, int64_t height) noexcept {
-    constexpr int64_t kMostPixels = 1'000'000;  // of a side; more is taken for that
-    constexpr Size kLargest = {768, 2048};
-    const bool known = width > 0 && height > 0;
-    const Size size = known ? Size{static_cast<double>(std::min(width, kMostPixels)),
-                                   static_cast<double>(std::min(height, kMostPixels))}
-                            : kLargest;
-    switch (rule) {
-        case ImageRule::tiles_85_170:
-            return openai_tiles(85, 170, low, size);
-        case ImageRule::tiles_70_140:
-            return openai_tiles(70, 140, low, size);
-        case ImageRule::tiles_75_150:
-            return openai_tiles(75, 150, low, size);
-        case ImageRule::tiles_2833_5667:
-            return openai_tiles(2833, 5667, low, size);
-        case ImageRule::patches_162:
-            return openai_patches(162, size);
-        case ImageRule::patches_246:
-            return openai_patches(246, size);
-        case ImageRule::patches_172:
-            return openai_patches(172, size);
-        case ImageRule::area_750:
-            return claude_area(known ? size : Size{1568, 1568});
-        case ImageRule::tiles_258:
-            return gemini_tiles(size);
-    }
-    return 0;
 }
 
 }  // namespace llm::tokenizer

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "llm/tokenizer/image_tokens.hpp"
+
 namespace llm::tokenizer {
 
 enum class EncodingName : uint8_t { o200k_base, cl100k_base };
@@ -49,24 +51,21 @@ struct FrameRule {
     bool operator==(const FrameRule&) const = default;
 };
 
-// What an image adds. OpenAI's "Images and vision" page, Anthropic's "Vision", Google's "Tokens".
-enum class ImageRule : uint8_t {
-    tiles_85_170,     // gpt-4o, gpt-4.1, gpt-4.5, and who is not known: base and per 512 px tile
-    tiles_70_140,     // gpt-5
-    tiles_75_150,     // o1, o3
-    tiles_2833_5667,  // gpt-4o-mini
-    patches_162,      // gpt-4.1-mini, gpt-5-mini: 32 px patches, times 1.62
-    patches_246,      // gpt-4.1-nano, gpt-5-nano
-    patches_172,      // o4-mini
-    area_750,         // Claude: width × height / 750
-    tiles_258,        // Gemini: 258 for each 768 px tile
+// What tools add besides their text (see tool_tokens.hpp).
+struct ToolRule {
+    int64_t once = 12;  // if there are any
+    int64_t per_function = 7;
+
+    bool operator==(const ToolRule&) const = default;
 };
 
 struct ModelTokens {
     TextRule text;
     FrameRule frame;
     ImageRule image = ImageRule::tiles_85_170;
-    int64_t per_function = 7;  // what a tool's function adds to its text (see tool_tokens.hpp)
+    ToolRule tools;
+    // The most that is documented (Google, "Understand and count tokens"), for who is not known.
+    int64_t audio_per_second = 32;
 
     bool operator==(const ModelTokens&) const = default;
 };
@@ -79,9 +78,5 @@ ModelTokens model_tokens(std::string_view model) noexcept;
 // The estimate of a family (or the count itself, if exact).
 int64_t text_tokens(const TextRule& rule, int64_t counted,
                     const CharacterCounts& characters) noexcept;
-
-// `low`: the request asks for low detail. An unknown size (0 × 0) gives the most that the model
-// takes.
-int64_t image_tokens(ImageRule rule, bool low, int64_t width, int64_t height) noexcept;
 
 }  // namespace llm::tokenizer

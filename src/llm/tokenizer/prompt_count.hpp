@@ -11,12 +11,12 @@
 namespace llm::tokenizer {
 
 // Counts the tokens of a scanned request's prompt in slices: its text as it stands in the body, and
-// by the model's rules what surrounds messages, tools and images.
+// by the model's rules what surrounds messages, tools, images, sounds and files.
 class PromptCount {
   public:
-    // All but `model` must outlive it. `names`: of messages that have one.
+    // All but `model` must outlive it. `prompt` is what a scan of this very body found.
     PromptCount(Encoding& encoding, const ModelTokens& model, std::string_view body,
-                const ScannedRequest& request, int64_t names) noexcept;
+                const PromptContent& prompt) noexcept;
 
     // Counts on for about `work` bytes' worth of plain text (50 000 take about 0.2 ms). Returns
     // whether all is counted. Goes on in no more than a little over a slice, whatever the text is.
@@ -28,31 +28,36 @@ class PromptCount {
     // All, once all is counted; before that, of what has been.
     int64_t tokens() const noexcept;
 
-    // Whether a provider may count otherwise: another vocabulary, tools, images, the rules of a
-    // family that are not published.
+    // Whether a provider may count otherwise: another vocabulary, tools, calls of them, media, the
+    // rules of a family that are not published. Of remote media there is nothing in the count.
     bool is_estimate() const noexcept { return estimated_; }
 
     // Of more than this many bytes the rest is taken for a token a byte: an upper bound.
     static constexpr uint64_t kMaxBytes = 16 << 20;
 
   private:
-    size_t items() const noexcept { return request_.text.size() + request_.structures.size(); }
-    bool in_structures() const noexcept { return item_ >= request_.text.size(); }
-    std::string_view item() const noexcept;
-    bool takes_as_tools();
-    void read_slice(std::string_view item);
-    void next_item() noexcept;
+    size_t items() const noexcept {
+        return prompt_.text.size() + prompt_.structures.size() + prompt_.images.size();
+    }
+    int64_t surroundings() const noexcept;
+    void begin_item();
+    std::string_view begin_structure(const Structure& structure);
+    void read_slice();
 
     Encoding& encoding_;
     const ModelTokens model_;
     const std::string_view body_;
-    const ScannedRequest& request_;
+    const PromptContent& prompt_;
     CharacterCounts characters_;
     Counter counter_;
-    uint64_t read_ = 0;     // bytes in all
-    size_t item_ = 0;       // the text, or after all of them the structure, that is being read
-    size_t item_read_ = 0;  // bytes of it
-    int64_t added_ = 0;     // tokens that stand in no text
+    uint64_t spent_ = 0;     // work, without the encoding's
+    uint64_t fed_ = 0;       // bytes to the counter
+    size_t item_ = 0;        // the next of all texts, then structures, then images
+    bool in_item_ = false;   // the one before it is being read
+    std::string_view rest_;  // of it
+    TextForm form_ = TextForm::json;
+    int64_t added_ = 0;       // tokens that stand in no text
+    bool has_tools_ = false;  // so far
     bool estimated_ = false;
 };
 

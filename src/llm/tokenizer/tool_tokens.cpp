@@ -5,12 +5,12 @@
 #include <memory>
 #include <string>
 
+#include "llm/json_scan.hpp"
 #include "llm/tokenizer/counter.hpp"
 
 namespace llm::tokenizer {
 namespace {
 
-constexpr int64_t kOnce = 12;
 constexpr int64_t kProperties = 3;
 constexpr int64_t kProperty = 3;
 constexpr int64_t kEnum = -3;
@@ -43,8 +43,7 @@ std::string_view description(yajl_val object) {
 
 class ToolCounter {
   public:
-    ToolCounter(Encoding& encoding, int64_t per_function)
-        : counter_(encoding), per_function_(per_function) {}
+    explicit ToolCounter(Encoding& encoding) : counter_(encoding) {}
 
     // False if it is not a function.
     bool add(yajl_val tool) {
@@ -54,12 +53,12 @@ class ToolCounter {
             return false;
         }
         add_text({string_member(function, "name"), ":", description(function)});
-        added_ += per_function_;
         add_properties(member(function, "parameters", yajl_t_object));
+        add_properties(member(function, "input_schema", yajl_t_object));
         return true;
     }
 
-    int64_t tokens() const { return kOnce + added_ + counter_.tokens(); }
+    int64_t tokens() const { return added_ + counter_.tokens(); }
 
   private:
     void add_text(std::initializer_list<std::string_view> parts) {
@@ -103,7 +102,6 @@ class ToolCounter {
     }
 
     Counter counter_;
-    const int64_t per_function_;
     int64_t added_ = 0;
 };
 
@@ -115,17 +113,11 @@ std::optional<int64_t> tool_tokens(std::string_view json, int64_t per_function,
         return std::nullopt;
     }
     const Tree tree = parse(json);
-    const yajl_val tools = tree.get();
-    if (!YAJL_IS_ARRAY(tools) || YAJL_GET_ARRAY(tools)->len == 0) {
+    ToolCounter counter(encoding);
+    if (!YAJL_IS_OBJECT(tree.get()) || !counter.add(tree.get())) {
         return std::nullopt;
     }
-    ToolCounter counter(encoding, per_function);
-    for (size_t i = 0; i < YAJL_GET_ARRAY(tools)->len; ++i) {
-        if (!counter.add(YAJL_GET_ARRAY(tools)->values[i])) {
-            return std::nullopt;
-        }
-    }
-    return counter.tokens();
+    return per_function + counter.tokens();
 }
 
 std::optional<int64_t> tool_choice_tokens(std::string_view json, Encoding& encoding) {
@@ -148,6 +140,35 @@ std::optional<int64_t> tool_choice_tokens(std::string_view json, Encoding& encod
     counter.feed(name);
     counter.finish();
     return kNamed + counter.tokens();
+}
+
+std::string_view schema_in(std::string_view json) noexcept {
+    json::Scan scan(json);
+    scan.allow(json.size());
+    bool at_schema = false;
+    size_t begin = 0;
+    int depth = 0;  // around the schema; 0: not found yet
+    for (;;) {
+        switch (scan.next()) {
+            case json::Event::key:
+                at_schema = json.substr(scan.raw().begin, scan.raw().size()) == "\"schema\"";
+                break;
+            case json::Event::value:
+                if (depth == 0 && at_schema && scan.kind() == json::Kind::object) {
+                    begin = scan.raw().begin;
+                    depth = scan.depth() - 1;
+                }
+                at_schema = false;
+                break;
+            case json::Event::close:
+                if (depth != 0 && scan.depth() == depth) {
+                    return json.substr(begin, scan.raw().end - begin);
+                }
+                break;
+            default:
+                return {};
+        }
+    }
 }
 
 }  // namespace llm::tokenizer

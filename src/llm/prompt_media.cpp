@@ -1,0 +1,211 @@
+#include "llm/media_size.hpp"
+#include "llm/prompt_text.hpp"
+
+namespace llm::scan {
+namespace {
+
+PromptImage::Detail detail_of(const Value& value) {
+    if (value.kind != Kind::string) {
+        return PromptImage::Detail::automatic;
+    }
+    if (equals(value, "low")) {
+        return PromptImage::Detail::low;
+    }
+    if (equals(value, "high")) {
+        return PromptImage::Detail::high;
+    }
+    return equals(value, "original") ? PromptImage::Detail::original
+                                     : PromptImage::Detail::automatic;
+}
+
+}  // namespace
+
+// A member of a block.
+void PromptText::on_media(PromptKey key, const Value& value) {
+    const bool is_string = value.kind == Kind::string;
+    Frame& block = frames_.back();
+    switch (key) {
+        case PromptKey::image:
+            return on_image(value);
+        case PromptKey::source:
+            return on_source(value);
+        case PromptKey::detail:
+            block.detail = detail_of(value);
+            return add_other(value);
+        case PromptKey::type:
+            block.is_file =
+                block.is_file ||
+                (is_string && (equals(value, "document") || equals(value, "input_file")));
+            return add_other(value);
+        case PromptKey::reference:
+            block.references += is_string ? 1 : 0;
+            return add_other(value);
+        case PromptKey::file_data:
+            return on_file_data(value);
+        default:
+            break;
+    }
+    if (value.kind == Kind::object && key == PromptKey::sound) {
+        open(Place::sound);
+    } else if (value.kind == Kind::object && key == PromptKey::file) {
+        open(Place::file);
+    } else {
+        add_other(value);
+    }
+}
+
+void PromptText::on_image(const Value& value) {
+    if (value.kind == Kind::string) {
+        out_.images.push_back({{}, image_size(value.text)});
+    } else if (value.kind == Kind::object) {
+        open(Place::image);
+    } else {
+        add_other(value);
+    }
+}
+
+void PromptText::on_source(const Value& value) {
+    if (value.kind == Kind::object) {
+        open(Place::source);
+    } else {
+        enter(value);  // a search result's
+    }
+}
+
+void PromptText::on_image_member(PromptKey key, const Value& value) {
+    const bool is_string = value.kind == Kind::string;
+    if (key == PromptKey::url && is_string) {
+        out_.images.push_back({{}, image_size(value.text)});
+    } else if (key == PromptKey::detail && is_string) {
+        frames_.back().detail = detail_of(value);
+    } else {
+        add_other(value);
+    }
+}
+
+void PromptText::on_source_member(PromptKey key, const Value& value) {
+    const bool is_string = value.kind == Kind::string;
+    Frame& source = frames_.back();
+    switch (key) {
+        case PromptKey::type:
+            source.is_text = source.is_text ||
+                             (is_string && (equals(value, "text") || equals(value, "content")));
+            source.references += is_string && (equals(value, "url") || equals(value, "file"));
+            return add_other(value);
+        case PromptKey::media_type: {
+            const bool is_image = is_string && value.text.starts_with("image/");
+            const bool is_text = is_string && value.text.starts_with("text/");
+            source.is_image = source.is_image || is_image;
+            source.is_text = source.is_text || is_text;
+            source.is_file = source.is_file || !(is_image || is_text);
+            return add_other(value);
+        }
+        case PromptKey::content:
+            source.is_text = true;
+            return enter(value);
+        case PromptKey::data:
+            return enter(value);  // until its end tells what it is
+        default:
+            return add_other(value);
+    }
+}
+
+void PromptText::on_sound_member(PromptKey key, const Value& value) {
+    if (key == PromptKey::data && value.kind == Kind::string) {
+        frames_.back().data = value.text;
+    } else if (key == PromptKey::format && value.kind == Kind::string) {
+        frames_.back().is_pcm = equals(value, "pcm16");
+    } else {
+        add_other(value);
+    }
+}
+
+void PromptText::on_file_member(PromptKey key, const Value& value) {
+    const bool is_url = value.kind == Kind::string && key == PromptKey::url;
+    if (key == PromptKey::file_data || (is_url && value.text.starts_with("data:"))) {
+        on_file_data(value);
+    } else {
+        out_.remote_media += is_url || key == PromptKey::reference ? 1 : 0;
+        add_other(value);
+    }
+}
+
+void PromptText::on_file_data(const Value& value) {
+    if (value.kind == Kind::string) {
+        out_.file_bytes += base64_bytes(value.text);
+    } else {
+        add_other(value);
+    }
+}
+
+void PromptText::close(const Frame& frame, size_t end) {
+    switch (frame.place) {
+        case Place::structure:
+            return add_structure(frame.rule, {frame.begin, end});
+        case Place::image:
+            return close_image(frame);
+        case Place::source:
+            return close_source(frame);
+        case Place::sound:
+            return close_sound(frame);
+        case Place::block:
+            return close_block(frame);
+        default:
+            return;
+    }
+}
+
+void PromptText::close_image(const Frame& frame) {
+    if (out_.images.size() == frame.first_image) {
+        out_.images.push_back({});
+    }
+    for (size_t i = frame.first_image; i < out_.images.size(); ++i) {
+        out_.images[i].detail = frame.detail;
+    }
+}
+
+// The data of an image or a file has been taken for text so far.
+void PromptText::close_source(const Frame& frame) {
+    if (frame.is_text || !(frame.is_file || frame.is_image || frame.references > 0)) {
+        return;
+    }
+    for (size_t i = frame.first_text; i < out_.text.size(); ++i) {
+        const std::string_view data = body_.substr(out_.text[i].begin, out_.text[i].size());
+        out_.text_bytes -= static_cast<int64_t>(data.size());
+        if (frame.is_file) {
+            out_.file_bytes += base64_bytes(data);
+        } else if (frame.is_image) {
+            out_.images.push_back({{}, image_size(data)});
+        }
+    }
+    out_.text.truncate(frame.first_text);
+    frames_.back().references += frame.references;
+}
+
+void PromptText::close_sound(const Frame& frame) {
+    if (frame.data.empty()) {
+        ++out_.remote_media;
+    } else {
+        out_.audio_milliseconds += audio_milliseconds(frame.data, frame.is_pcm);
+    }
+}
+
+void PromptText::close_block(const Frame& frame) {
+    if (frame.is_file) {
+        out_.remote_media += frame.references;
+    } else {
+        for (uint32_t i = 0; i < frame.references; ++i) {
+            out_.images.push_back({});
+        }
+    }
+    if (frame.detail == PromptImage::Detail::automatic) {
+        return;
+    }
+    for (size_t i = frame.first_image; i < out_.images.size(); ++i) {
+        if (out_.images[i].detail == PromptImage::Detail::automatic) {
+            out_.images[i].detail = frame.detail;
+        }
+    }
+}
+
+}  // namespace llm::scan
