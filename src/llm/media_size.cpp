@@ -189,7 +189,8 @@ PixelSize any_size(Base64Reader& in) {
     }
 }
 
-constexpr int64_t kLeastBytesPerSecond = 2000;
+// Of an MP3 (ISO/IEC 13818-3, layer III with the lowest rate).
+constexpr int64_t kLeastBytesPerSecond = 1000;
 
 // Of a WAV file, by its "fmt " chunk (RIFF: the rate of samples times their size); 0: it is none.
 int64_t wav_bytes_per_second(std::string_view base64) {
@@ -215,6 +216,37 @@ int64_t wav_bytes_per_second(std::string_view base64) {
     return 0;
 }
 
+// The header that an MP3 may have before its frames (ID3v2.4, 3.1): its size has 7 bits a byte.
+void skip_id3(Base64Reader& in) {
+    in.skip(3);
+    uint32_t size = 0;
+    for (int i = 0; i < 4; ++i) {
+        size = size << 7 | (in.byte() & 0x7f);
+    }
+    in.skip(size);
+}
+
+// Of an MP3, by its first frame (ISO/IEC 11172-3 and 13818-3, 2.4.2.3); 0: it is none.
+int64_t mp3_bytes_per_second(std::string_view base64) {
+    constexpr std::array<uint16_t, 16> kVersion1{0,   32,  40,  48,  56,  64,  80,  96,
+                                                 112, 128, 160, 192, 224, 256, 320, 0};
+    constexpr std::array<uint16_t, 16> kVersion2{0,  8,  16, 24,  32,  40,  48,  56,
+                                                 64, 80, 96, 112, 128, 144, 160, 0};
+    Base64Reader in(base64);
+    uint32_t head = in.big_endian(3);
+    if (head == 0x494433) {  // "ID3"
+        skip_id3(in);
+        head = in.big_endian(3);
+    }
+    const bool is_frame = head >> 13 == 0x7ff && (head >> 9 & 3) == 1;  // sync, layer III
+    if (!is_frame || in.ended()) {
+        return 0;
+    }
+    const bool is_version1 = (head >> 11 & 3) == 3;
+    const uint16_t kilobits = (is_version1 ? kVersion1 : kVersion2)[head >> 4 & 15];
+    return kilobits * 1000 / 8;
+}
+
 }  // namespace
 
 PixelSize image_size(std::string_view data) noexcept {
@@ -227,10 +259,17 @@ int64_t base64_bytes(std::string_view data) noexcept {
     return static_cast<int64_t>(base64_of(data).size() / 4 * 3 + 3);
 }
 
-int64_t audio_milliseconds(std::string_view data, bool is_pcm) noexcept {
+AudioLength audio_length(std::string_view data, bool is_pcm) noexcept {
     constexpr int64_t kPcmBytesPerSecond = 24'000 * 2;
-    const int64_t rate = is_pcm ? kPcmBytesPerSecond : wav_bytes_per_second(base64_of(data));
-    return base64_bytes(data) * 1000 / std::max(rate, kLeastBytesPerSecond);
+    const std::string_view base64 = base64_of(data);
+    const auto milliseconds = [bytes = base64_bytes(data)](int64_t rate) {
+        return bytes * 1000 / std::max(rate, kLeastBytesPerSecond);
+    };
+    const int64_t rate = is_pcm ? kPcmBytesPerSecond : wav_bytes_per_second(base64);
+    if (rate > 0) {
+        return {milliseconds(rate), milliseconds(rate)};
+    }
+    return {milliseconds(mp3_bytes_per_second(base64)), milliseconds(0)};
 }
 
 }  // namespace llm

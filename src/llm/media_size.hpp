@@ -19,9 +19,15 @@ struct PixelSize {
 // the first kMostHeaderBytes, or `data` is a URL of another kind.
 PixelSize image_size(std::string_view data) noexcept;
 
-// How long a sound lasts: `is_pcm` as OpenAI's "pcm16" (24 kHz, one channel), else by its WAV
-// header. Others are taken for 16 kbit/s, about the least that speech comes in: an upper estimate.
-int64_t audio_milliseconds(std::string_view data, bool is_pcm) noexcept;
+// How long a sound lasts, in milliseconds.
+struct AudioLength {
+    int64_t expected = 0;
+    int64_t at_most = 0;  // of a compressed sound, whose rate may change on the way
+};
+
+// `is_pcm`: OpenAI's "pcm16", 24 kHz and one channel; else a WAV or MP3, by its header. Others are
+// taken for the 8 kbit/s that are the least of an MP3.
+AudioLength audio_length(std::string_view data, bool is_pcm) noexcept;
 
 // The bytes that the base64 stands for, at most.
 int64_t base64_bytes(std::string_view data) noexcept;

@@ -19,7 +19,7 @@ constexpr int64_t kTokensPerSecondOfAudio = 32;
 int64_t prompt_token_bound(const PromptContent& prompt) noexcept {
     const int64_t tool_prompt = prompt.structures.empty() ? 0 : kTokensOfToolPrompt;
     const int64_t images = static_cast<int64_t>(prompt.images.size()) * kTokensPerImage;
-    const int64_t audio = (prompt.audio_milliseconds * kTokensPerSecondOfAudio + 999) / 1000;
+    const int64_t audio = (prompt.audio.at_most * kTokensPerSecondOfAudio + 999) / 1000;
     return prompt.text_bytes + prompt.other_bytes + prompt.token_ids +
            prompt.messages * kTokensPerMessage + prompt.implied_roles +
            prompt.inputs * kTokensPerInput + images + audio + prompt.file_bytes + tool_prompt;

@@ -92,14 +92,9 @@ void PromptText::on_source_member(PromptKey key, const Value& value) {
                              (is_string && (equals(value, "text") || equals(value, "content")));
             source.references += is_string && (equals(value, "url") || equals(value, "file"));
             return add_other(value);
-        case PromptKey::media_type: {
-            const bool is_image = is_string && value.text.starts_with("image/");
-            const bool is_text = is_string && value.text.starts_with("text/");
-            source.is_image = source.is_image || is_image;
-            source.is_text = source.is_text || is_text;
-            source.is_file = source.is_file || !(is_image || is_text);
+        case PromptKey::media_type:
+            read_media_type(value);
             return add_other(value);
-        }
         case PromptKey::content:
             source.is_text = true;
             return enter(value);
@@ -107,6 +102,20 @@ void PromptText::on_source_member(PromptKey key, const Value& value) {
             return enter(value);  // until its end tells what it is
         default:
             return add_other(value);
+    }
+}
+
+void PromptText::read_media_type(const Value& value) {
+    Frame& source = frames_.back();
+    if (value.kind != Kind::string) {
+        return;
+    }
+    if (begins_with(value, "image/")) {
+        source.is_image = true;
+    } else if (begins_with(value, "text/")) {
+        source.is_text = true;
+    } else {
+        source.is_file = true;
     }
 }
 
@@ -185,9 +194,11 @@ void PromptText::close_source(const Frame& frame) {
 void PromptText::close_sound(const Frame& frame) {
     if (frame.data.empty()) {
         ++out_.remote_media;
-    } else {
-        out_.audio_milliseconds += audio_milliseconds(frame.data, frame.is_pcm);
+        return;
     }
+    const AudioLength length = audio_length(frame.data, frame.is_pcm);
+    out_.audio.expected += length.expected;
+    out_.audio.at_most += length.at_most;
 }
 
 void PromptText::close_block(const Frame& frame) {

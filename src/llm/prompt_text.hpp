@@ -106,6 +106,7 @@ class PromptText {
     void on_source(const Value& value);
     void on_image_member(PromptKey key, const Value& value);
     void on_source_member(PromptKey key, const Value& value);
+    void read_media_type(const Value& value);
     void on_sound_member(PromptKey key, const Value& value);
     void on_file_member(PromptKey key, const Value& value);
     void on_file_data(const Value& value);

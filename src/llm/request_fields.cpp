@@ -61,16 +61,24 @@ std::string names_of(Kinds kinds) {
     return names;
 }
 
+// Empty if it is too long for a word that is known.
+std::string unescaped(const Value& string) {
+    constexpr size_t kLongest = 256;
+    std::string text;
+    if (string.text.size() <= kLongest) {
+        json::unescape(string.text, text);
+    }
+    return text;
+}
+
 }  // namespace
 
 bool equals(const Value& string, std::string_view text) {
-    constexpr size_t kLongestEscape = 6;  // of one byte
-    if (!string.has_escapes || string.text.size() > kLongestEscape * text.size()) {
-        return string.text == text;
-    }
-    std::string unescaped;
-    json::unescape(string.text, unescaped);
-    return unescaped == text;
+    return string.has_escapes ? unescaped(string) == text : string.text == text;
+}
+
+bool begins_with(const Value& string, std::string_view text) {
+    return string.has_escapes ? unescaped(string).starts_with(text) : string.text.starts_with(text);
 }
 
 const KnownField* find_field(std::string_view name) noexcept {

@@ -58,8 +58,9 @@ struct KnownField {
     bool is_prompt() const noexcept { return field >= Field::messages; }
 };
 
-// Whether a string's value is `text`.
+// Whether a string is `text`, or begins with it, escapes undone.
 bool equals(const Value& string, std::string_view text);
+bool begins_with(const Value& string, std::string_view text);
 
 // nullptr: not interpreted.
 const KnownField* find_field(std::string_view name) noexcept;

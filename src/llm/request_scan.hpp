@@ -65,10 +65,10 @@ struct PromptContent {
     int64_t messages = 0;       // with those that stand in a field of their own: see implied_roles
     int64_t implied_roles = 0;  // system, instructions, an input of Responses that is a string
     int64_t names = 0;          // messages that have a name
-    int64_t inputs = 1;     // prompts of a completions call, inputs of an embeddings call; else 1
-    int64_t token_ids = 0;  // numbers in token-id arrays (prompt, input)
-    int64_t audio_milliseconds = 0;  // of sounds that stand in the request: see media_size.hpp
-    int64_t file_bytes = 0;          // of files, such as PDF, that stand in the request
+    int64_t inputs = 1;      // prompts of a completions call, inputs of an embeddings call; else 1
+    int64_t token_ids = 0;   // numbers in token-id arrays (prompt, input)
+    AudioLength audio;       // of all sounds that stand in the request
+    int64_t file_bytes = 0;  // of files, such as PDF, that stand in the request
     int64_t remote_media = 0;     // files, sounds and videos by URL or id: nothing tells their size
     bool has_tool_calls = false;  // or their results
     int64_t text_bytes = 0;       // of text and structures
@@ -122,9 +122,9 @@ class RequestScan {
     RequestScan(RequestScan&&) noexcept;
     RequestScan& operator=(RequestScan&&) noexcept;
 
-    // Goes on for about so many bytes (at least 1; the slowest 64 KB, of
-    // nothing but empty objects, take about 0.6 ms).
-    // Returns whether it is done, be it with an error. The result depends on no slice.
+    // Goes on for about so many bytes, at least 1. (The slowest 64 KB, of nothing but empty
+    // objects, take about 0.6 ms.) Returns whether it is done, be it with an error; where slices
+    // end changes no result.
     bool advance(size_t bytes);
 
     // Once, when it is done.

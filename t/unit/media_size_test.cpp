@@ -30,6 +30,11 @@ const std::string kJpegExif =
 // Of a WAV with 2 channels of 16 bits at 16 kHz, which Python's wave wrote; zeros follow.
 const std::string kWav = "UklGRiT6AABXQVZFZm10IBAAAAABAAIAgD4AAAD6AAAEABAAZGF0YQD6AAAAAAAA";
 
+// The first frame of an MP3: version 1, layer III, 64 kbit/s, 44.1 kHz; and an ID3v2.4 header of 21
+// bytes in all.
+const std::string kMp3 = "//tQxAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const std::string kId3 = "SUQzBAAAAAAACwAAAAAAAAAAAAAA";
+
 std::string size_of(const std::string& data) {
     const PixelSize size = image_size(data);
     return std::to_string(size.width) + "x" + std::to_string(size.height);
@@ -68,14 +73,14 @@ TEST(MediaSize, DoesNotKnowWhatHasNoHeader) {
 TEST(MediaSize, SurvivesAnything) {
     std::mt19937 random(1);
     for (int round = 0; round < 20'000; ++round) {
-        std::string data = round % 2 != 0 ? kJpegExif : kWav;
+        std::string data = round % 3 == 0 ? kJpegExif : round % 3 == 1 ? kWav : kMp3;
         for (int edits = 0; edits < 3; ++edits) {
             data[random() % data.size()] = static_cast<char>(0x20 + random() % 0x5f);
         }
         data.resize(random() % data.size());
         const std::vector<char> exact(data.begin(), data.end());
         image_size({exact.data(), exact.size()});
-        EXPECT_GE(audio_milliseconds({exact.data(), exact.size()}, false), 0);
+        EXPECT_GE(audio_length({exact.data(), exact.size()}, false).expected, 0);
     }
 }
 
@@ -83,15 +88,23 @@ TEST(MediaSize, TellsTheLengthOfSounds) {
     const auto is_near = [](int64_t ms, int64_t expected) {
         return ms >= expected && ms <= expected + expected / 100 + 2;
     };
+    const auto length = [](const std::string& data, bool is_pcm = false) {
+        return audio_length(data, is_pcm).expected;
+    };
     const std::string second(64'000 / 3 * 4, 'A');
-    EXPECT_TRUE(is_near(audio_milliseconds(kWav + second, false), 1000));
-    EXPECT_TRUE(is_near(audio_milliseconds("data:audio/wav;base64," + kWav + second, false), 1000));
-    EXPECT_TRUE(is_near(audio_milliseconds(std::string(64'000, 'A'), true), 1000));
-    // Of any other format, as 16 kbit/s.
-    EXPECT_TRUE(is_near(audio_milliseconds(std::string(4000, 'A'), false), 1500));
+    EXPECT_TRUE(is_near(length(kWav + second), 1000));
+    EXPECT_TRUE(is_near(length("data:audio/wav;base64," + kWav + second), 1000));
+    EXPECT_TRUE(is_near(length(std::string(64'000, 'A'), true), 1000));
+    EXPECT_TRUE(is_near(audio_length(kWav + second, false).at_most, 1000));
+    // 64 kbit/s, and what a rate that changes may come to.
+    EXPECT_TRUE(is_near(length(kMp3 + second), 8000));
+    EXPECT_TRUE(is_near(length(kId3 + kMp3 + second), 8000));
+    EXPECT_TRUE(is_near(audio_length(kMp3 + second, false).at_most, 64'000));
+    // Of any other format.
+    EXPECT_TRUE(is_near(length(std::string(4000, 'A')), 3000));
     // A header that lies is not taken for less than that.
     const std::string slow = "UklGRiT6AABXQVZFZm10IBAAAAABAAIAAAAAAAAAAAAAABAAZGF0YQD6AAAAAAAA";
-    EXPECT_TRUE(is_near(audio_milliseconds(slow + std::string(4000, 'A'), false), 1524));
+    EXPECT_TRUE(is_near(length(slow + std::string(4000, 'A')), 3048));
 }
 
 TEST(MediaSize, BoundsTheBytesOfBase64) {

@@ -256,6 +256,8 @@ TEST(PromptText, SourcesAreImagesFilesOrText) {
           0);
     check(R"({"type":"search_result","source":"https://x","title":"T","content":[{"text":"t"}]})",
           {"https://x", "T", "t"}, {}, 0, 0);
+    check(R"({"source":{"data":"d","media_type":"image\/png"}})", {}, {"0x0 auto"}, 0, 0);
+    check(R"({"source":{"data":"long","media_type":null}})", {"long"}, {}, 0, 0);
     // Text cannot pass for an image by a key that stands twice.
     check(R"({"source":{"type":"url","type":"text","data":"long"}})", {"long"}, {}, 0, 0);
     check(R"({"source":{"media_type":"image/png","media_type":"text/plain","data":"long"}})",
@@ -268,12 +270,12 @@ TEST(PromptText, SoundsHaveALength) {
     const std::string sound(64'000, 'A');
     const Scanned s = content(R"({"type":"input_audio","input_audio":{"data":")" + sound +
                               R"(","format":"pcm16"}},{"text":"t"})");
-    EXPECT_EQ(s.prompt.audio_milliseconds, 1000);
+    EXPECT_EQ(s.prompt.audio.expected, 1000);
     EXPECT_EQ(s.text(), Strings{"t"});
     EXPECT_EQ(s.prompt.other_bytes, 11);
     const Scanned past = message(R"("role":"assistant","audio":{"id":"audio_1"})");
     EXPECT_EQ(past.prompt.remote_media, 1);
-    EXPECT_EQ(past.prompt.audio_milliseconds, 0);
+    EXPECT_EQ(past.prompt.audio.expected, 0);
 }
 
 TEST(PromptText, FilesHaveASizeOrAreRemote) {

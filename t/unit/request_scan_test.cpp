@@ -430,7 +430,7 @@ std::string outcome(std::string_view body, const ScanResult& result) {
     }
     const auto& r = std::get<ScannedRequest>(result);
     const PromptContent& p = r.prompt;
-    out << p.implied_roles << ' ' << p.names << ' ' << p.audio_milliseconds << ' ' << p.file_bytes
+    out << p.implied_roles << ' ' << p.names << ' ' << p.audio.expected << ' ' << p.file_bytes
         << ' ' << p.remote_media << ' ' << p.has_tool_calls << ' ' << p.other_bytes << ' ';
     for (const PromptImage& image : p.images) {
         out << image.size.width << static_cast<int>(image.detail) << ' ';

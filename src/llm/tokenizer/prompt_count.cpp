@@ -29,7 +29,7 @@ PromptCount::PromptCount(Encoding& encoding, const ModelTokens& model, std::stri
       prompt_(prompt),
       counter_(model.text.exact ? Counter(encoding) : Counter(encoding, characters_)),
       added_(surroundings()) {
-    const bool has_media = !prompt.images.empty() || prompt.audio_milliseconds > 0 ||
+    const bool has_media = !prompt.images.empty() || prompt.audio.expected > 0 ||
                            prompt.file_bytes > 0 || prompt.remote_media > 0;
     const bool framed_inexactly = prompt.messages > 0 && !model.frame.exact;
     estimated_ = !model.text.exact || framed_inexactly || has_media || prompt.has_tool_calls;
@@ -37,7 +37,7 @@ PromptCount::PromptCount(Encoding& encoding, const ModelTokens& model, std::stri
 
 int64_t PromptCount::surroundings() const noexcept {
     int64_t tokens = prompt_.token_ids + prompt_.file_bytes / kFileBytesPerToken;
-    tokens += (prompt_.audio_milliseconds * model_.audio_per_second + 999) / 1000;
+    tokens += (prompt_.audio.expected * model_.audio_per_second + 999) / 1000;
     if (prompt_.messages > 0) {
         const FrameRule& frame = model_.frame;
         tokens += prompt_.messages * frame.per_message + prompt_.names * frame.per_name +
