@@ -482,44 +482,6 @@ TEST(RequestScan, SlicesChangeNothing) {
     }
 }
 
-std::string outcome(std::string_view body, ScanResult result) {
-    std::ostringstream out;
-    if (const auto* error = std::get_if<ApiError>(&result)) {
-        out << error->code << ' ' << error->message;
-        return out.str();
-    }
-    const auto& r = std::get<ScannedRequest>(result);
-    out << r.model << ' ' << r.user << ' ' << r.max_tokens.value_or(-1) << ' ' << r.stream << ' '
-        << r.include_usage << ' ' << r.choices << ' ' << r.inputs << ' ' << r.messages << ' '
-        << r.images << ' ' << r.token_ids << ' ' << prompt_token_bound(r);
-    for (const auto& list : {r.tags, texts(body, r.text), texts(body, r.structures)}) {
-        for (const std::string& one : list) {
-            out << '\n' << one;
-        }
-    }
-    return out.str();
-}
-
-ScanResult scanned_in_slices(std::string_view body, size_t slice) {
-    RequestScan scan(body, kChat);
-    while (!scan.advance(slice)) {
-    }
-    return scan.take();
-}
-
-TEST(RequestScan, SlicesChangeNothing) {
-    for (const std::string& body :
-         {chat(R"("max_tokens":12345,"tools":[{"a":"\u00e9\""}],"stream":true,"x":-1.5e3)"),
-          chat(R"("user":"so\u006deone é","metadata":{"tags":["a","b"]},"n":3,"prompt":[1,[2]])"),
-          chat(R"("stream_options":{"include_usage":true},"max_tokens":"1")"), chat(R"("x":nul)"),
-          std::string(R"({"model":"m")")}) {
-        for (size_t slice = 1; slice <= body.size(); ++slice) {
-            EXPECT_EQ(outcome(body, scanned_in_slices(body, slice)),
-                      outcome(body, scan_request(body, kChat)));
-        }
-    }
-}
-
 // Whatever is done to a body, the scan ends with a 400 or with spans that lie inside it.
 TEST(RequestScan, SurvivesMutatedBodies) {
     const std::string seeds[] = {
