@@ -27,8 +27,16 @@ class Counting {
         const ModelTokens rules = model_tokens(model);
         PromptCount count(encoding(rules.text.encoding), rules, body, request->prompt);
         slices = 1;
+        std::vector<int64_t> at_most{count.tokens_at_most()};
         while (!count.advance(work)) {
             ++slices;
+            at_most.push_back(count.tokens_at_most());
+        }
+        for (const int64_t bound : at_most) {
+            EXPECT_GE(bound, count.tokens()) << model << body;
+        }
+        if (rules.text.exact) {
+            EXPECT_EQ(count.tokens_at_most(), count.tokens());
         }
         if (estimate != nullptr) {
             *estimate = count.is_estimate();
@@ -104,7 +112,7 @@ TEST(TokenizerPrompt, StaysBelowTheBound) {
         const std::string request = between(line, "\"request\":{", "},\"litellm\":");
         for (const char* model : {"gpt-4", "gpt-5", "claude-sonnet-4-5", "claude-opus-4-7",
                                   "gemini-3-pro", "llama-3", "qwen3", "unheard"}) {
-            EXPECT_GT(counting.prompt(model, "{\"model\":\"x\"," + request + "}"), 0);
+            EXPECT_GT(counting.prompt(model, "{\"model\":\"x\"," + request + "}", nullptr, 1), 0);
         }
     }
     std::string dense;  // a token for each byte

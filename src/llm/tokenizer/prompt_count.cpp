@@ -28,6 +28,7 @@ PromptCount::PromptCount(Encoding& encoding, const ModelTokens& model, std::stri
       body_(body),
       prompt_(prompt),
       counter_(model.text.exact ? Counter(encoding) : Counter(encoding, characters_)),
+      left_(prompt.text_bytes),
       added_(surroundings()) {
     const bool has_media = !prompt.images.empty() || prompt.audio.expected > 0 ||
                            prompt.file_bytes > 0 || prompt.remote_media > 0;
@@ -70,6 +71,17 @@ int64_t PromptCount::tokens() const noexcept {
     return added_ + std::min(text, static_cast<int64_t>(fed_));
 }
 
+int64_t PromptCount::tokens_at_most() const noexcept {
+    constexpr PromptImage kLargest = {PromptImage::Detail::original, {}};
+    const size_t images = std::min(items() - item_, prompt_.images.size());
+    const bool structures_ahead = item_ + prompt_.images.size() < items();
+    const int64_t counted = in_item_ ? counter_.tokens_at_most() : counter_.tokens();
+    const int64_t text = model_.text.exact ? counted : static_cast<int64_t>(fed_);
+    const int64_t tools = structures_ahead && !has_tools_ ? model_.tools.once : 0;
+    return added_ + text + left_ + tools +
+           static_cast<int64_t>(images) * image_tokens(model_.image, kLargest);
+}
+
 void PromptCount::begin_item() {
     size_t i = item_++;
     in_item_ = true;
@@ -82,7 +94,9 @@ void PromptCount::begin_item() {
     }
     i -= prompt_.text.size();
     if (i < prompt_.structures.size()) {
-        rest_ = begin_structure(prompt_.structures[i]);
+        const Structure& structure = prompt_.structures[i];
+        rest_ = begin_structure(structure);
+        left_ -= static_cast<int64_t>(structure.value.size() - rest_.size());
         form_ = TextForm::plain;
         return;
     }
@@ -118,6 +132,7 @@ std::string_view PromptCount::begin_structure(const Structure& structure) {
 void PromptCount::read_slice() {
     if (fed_ >= kMaxBytes) {
         added_ += static_cast<int64_t>(rest_.size());
+        left_ -= static_cast<int64_t>(rest_.size());
         estimated_ = estimated_ || !rest_.empty();
         rest_ = {};
         return;
@@ -126,6 +141,7 @@ void PromptCount::read_slice() {
     counter_.feed(slice, form_);
     rest_.remove_prefix(slice.size());
     fed_ += slice.size();
+    left_ -= static_cast<int64_t>(slice.size());
     spent_ += slice.size();
 }
 

@@ -28,6 +28,9 @@ class PromptCount {
     // All, once all is counted; before that, of what has been.
     int64_t tokens() const noexcept;
 
+    // No fewer than what tokens() will be once all is counted: for who asks whether it fits.
+    int64_t tokens_at_most() const noexcept;
+
     // Whether a provider may count otherwise: another vocabulary, tools, calls of them, media, the
     // rules of a family that are not published. Of remote media there is nothing in the count.
     bool is_estimate() const noexcept { return estimated_; }
@@ -52,6 +55,7 @@ class PromptCount {
     Counter counter_;
     uint64_t spent_ = 0;     // work, without the encoding's
     uint64_t fed_ = 0;       // bytes to the counter
+    int64_t left_;           // bytes of texts and structures that are not counted yet
     size_t item_ = 0;        // the next of all texts, then structures, then images
     bool in_item_ = false;   // the one before it is being read
     std::string_view rest_;  // of it
