@@ -22,7 +22,7 @@ bool PromptCounting::advance() {
     if (!counted && !count_->exceeds(limit_)) {
         return false;
     }
-    note_count();
+    note_count(counted);
     if (!counted) {
         return true;
     }
@@ -40,14 +40,12 @@ bool PromptCounting::has_counted_like(size_t i) const noexcept {
                        });
 }
 
-void PromptCounting::note_count() noexcept {
-    const bool estimated = count_->is_estimate();
-    const int64_t most =
-        estimated ? std::max(count_->tokens(), llm::prompt_token_bound(prompt_)) : count_->tokens();
+void PromptCounting::note_count(bool is_whole) noexcept {
+    const int64_t most = is_whole ? count_->most() : llm::prompt_token_bound(prompt_);
     size_.most = std::max(size_.most, most);
     if (count_->tokens() > size_.tokens) {
         size_.tokens = count_->tokens();
-        size_.estimated = estimated;
+        size_.estimated = count_->is_estimate();
     }
 }
 

@@ -35,7 +35,7 @@ class PromptCounting {
 
   private:
     bool has_counted_like(size_t i) const noexcept;
-    void note_count() noexcept;
+    void note_count(bool is_whole) noexcept;
 
     const std::string_view body_;
     const llm::PromptContent& prompt_;

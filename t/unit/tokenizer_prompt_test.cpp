@@ -27,16 +27,13 @@ class Counting {
         const ModelTokens rules = model_tokens(model);
         PromptCount count(encoding(rules.text.encoding), rules, body, request->prompt);
         slices = 1;
-        std::vector<int64_t> at_most{count.tokens_at_most()};
         while (!count.advance(work)) {
             ++slices;
-            at_most.push_back(count.tokens_at_most());
         }
-        for (const int64_t bound : at_most) {
-            EXPECT_GE(bound, count.tokens()) << model << body;
-        }
-        if (rules.text.exact) {
-            EXPECT_EQ(count.tokens_at_most(), count.tokens());
+        EXPECT_GE(count.most(), count.tokens()) << model << body;
+        EXPECT_LE(count.most(), std::max(count.tokens(), llm::prompt_token_bound(request->prompt)));
+        if (!count.is_estimate()) {
+            EXPECT_EQ(count.most(), count.tokens());
         }
         if (estimate != nullptr) {
             *estimate = count.is_estimate();
@@ -105,6 +102,25 @@ TEST(TokenizerPrompt, CookbookCases) {
 }
 
 // Whatever the family, no prompt counts more than its bound.
+TEST(TokenizerPrompt, BoundsOnlyWhatIsEstimatedByBytes) {
+    Encoding encoding(vocabulary("o200k_base"), Pattern::o200k, 1);
+    const std::string text(1000, 'a');
+    const std::string tool = R"({"type":"function","function":{"name":"f","parameters":{}}})";
+    const std::string body = R"({"model":"x","messages":[{"role":"user","content":")" + text +
+                             R"("}],"tools":[)" + tool + "]}";
+    const auto scan = llm::scan_request(body, llm::Endpoint::chat_completions);
+    const llm::PromptContent& prompt = std::get<llm::ScannedRequest>(scan).prompt;
+    const auto most = [&](const char* model) {
+        PromptCount count(encoding, model_tokens(model), body, prompt);
+        EXPECT_TRUE(count.advance(1 << 30));
+        EXPECT_TRUE(count.is_estimate());
+        return count.most();
+    };
+    EXPECT_EQ(most("unheard"), llm::prompt_token_bound(prompt));
+    const int64_t texts = count(encoding, text) + count(encoding, "user");
+    EXPECT_EQ(most("gpt-4o"), llm::prompt_token_bound(prompt) - 1004 + texts);
+}
+
 TEST(TokenizerPrompt, StaysBelowTheBound) {
     Counting counting;
     std::ifstream file("t/fixtures/chat_cases.jsonl");

@@ -28,7 +28,6 @@ PromptCount::PromptCount(Encoding& encoding, const ModelTokens& model, std::stri
       body_(body),
       prompt_(prompt),
       counter_(model.text.exact ? Counter(encoding) : Counter(encoding, characters_)),
-      left_(prompt.text_bytes),
       added_(surroundings()) {
     const bool has_media = !prompt.images.empty() || prompt.audio.expected > 0 ||
                            prompt.file_bytes > 0 || prompt.remote_media > 0;
@@ -58,8 +57,7 @@ bool PromptCount::advance(uint64_t work) {
         }
         read_slice();
         if (rest_.empty()) {
-            counter_.finish();
-            in_item_ = false;
+            end_item();
         }
     }
     return true;
@@ -71,15 +69,11 @@ int64_t PromptCount::tokens() const noexcept {
     return added_ + std::min(text, static_cast<int64_t>(fed_));
 }
 
-int64_t PromptCount::tokens_at_most() const noexcept {
-    constexpr PromptImage kLargest = {PromptImage::Detail::original, {}};
-    const size_t images = std::min(items() - item_, prompt_.images.size());
-    const bool structures_ahead = item_ + prompt_.images.size() < items();
-    const int64_t counted = in_item_ ? counter_.tokens_at_most() : counter_.tokens();
-    const int64_t text = model_.text.exact ? counted : static_cast<int64_t>(fed_);
-    const int64_t tools = structures_ahead && !has_tools_ ? model_.tools.once : 0;
-    return added_ + text + left_ + tools +
-           static_cast<int64_t>(images) * image_tokens(model_.image, kLargest);
+int64_t PromptCount::most() const noexcept {
+    if (!estimated_) {
+        return tokens();
+    }
+    return std::max(tokens(), prompt_token_bound(prompt_) - less_than_bytes_);
 }
 
 void PromptCount::begin_item() {
@@ -94,13 +88,19 @@ void PromptCount::begin_item() {
     }
     i -= prompt_.text.size();
     if (i < prompt_.structures.size()) {
-        const Structure& structure = prompt_.structures[i];
-        rest_ = begin_structure(structure);
-        left_ -= static_cast<int64_t>(structure.value.size() - rest_.size());
+        rest_ = begin_structure(prompt_.structures[i]);
         form_ = TextForm::plain;
         return;
     }
     added_ += image_tokens(model_.image, prompt_.images[i - prompt_.structures.size()]);
+}
+
+void PromptCount::end_item() noexcept {
+    counter_.finish();
+    in_item_ = false;
+    if (model_.text.exact && item_ <= prompt_.text.size()) {
+        less_than_bytes_ = static_cast<int64_t>(fed_) - counter_.tokens();
+    }
 }
 
 // Returns what of it is to be counted as text: all, if no rule fits.
@@ -132,7 +132,6 @@ std::string_view PromptCount::begin_structure(const Structure& structure) {
 void PromptCount::read_slice() {
     if (fed_ >= kMaxBytes) {
         added_ += static_cast<int64_t>(rest_.size());
-        left_ -= static_cast<int64_t>(rest_.size());
         estimated_ = estimated_ || !rest_.empty();
         rest_ = {};
         return;
@@ -141,7 +140,6 @@ void PromptCount::read_slice() {
     counter_.feed(slice, form_);
     rest_.remove_prefix(slice.size());
     fed_ += slice.size();
-    left_ -= static_cast<int64_t>(slice.size());
     spent_ += slice.size();
 }
 

@@ -28,8 +28,9 @@ class PromptCount {
     // All, once all is counted; before that, of what has been.
     int64_t tokens() const noexcept;
 
-    // No fewer than what tokens() will be once all is counted: for who asks whether it fits.
-    int64_t tokens_at_most() const noexcept;
+    // Once all is counted: no provider counts more. Of an estimate that is prompt_token_bound(), but
+    // for the text that is counted exactly.
+    int64_t most() const noexcept;
 
     // Whether a provider may count otherwise: another vocabulary, tools, calls of them, media, the
     // rules of a family that are not published. Of remote media there is nothing in the count.
@@ -45,6 +46,7 @@ class PromptCount {
     int64_t surroundings() const noexcept;
     void begin_item();
     std::string_view begin_structure(const Structure& structure);
+    void end_item() noexcept;
     void read_slice();
 
     Encoding& encoding_;
@@ -55,7 +57,8 @@ class PromptCount {
     Counter counter_;
     uint64_t spent_ = 0;     // work, without the encoding's
     uint64_t fed_ = 0;       // bytes to the counter
-    int64_t left_;           // bytes of texts and structures that are not counted yet
+    // Bytes less tokens of the texts, if these are counted exactly.
+    int64_t less_than_bytes_ = 0;
     size_t item_ = 0;        // the next of all texts, then structures, then images
     bool in_item_ = false;   // the one before it is being read
     std::string_view rest_;  // of it
