@@ -36,7 +36,7 @@ IMAGES         := $(TOKENIZER)/o200k_base.image $(TOKENIZER)/cl100k_base.image
 TOOL_FLAGS     := -std=c++20 -O2 -Wall -Wextra -Werror -Isrc
 COUNT_SRCS     := $(filter-out %/prompt_count.cpp %/tool_tokens.cpp,$(TOKENIZER_SRCS))
 
-.PHONY: help bootstrap build run test unit sanitize bench bench-tokens clean install
+.PHONY: help bootstrap build run test unit sanitize bench bench-tokens bench-cost clean install
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,23 @@ bench: build  ## the gateway beside plain nginx: CPU, throughput, latency beside
 	scripts/bootstrap bench
 	$(BUILD)/venv/bin/python t/bench/gateway.py
 
+# Prices: the cost of what a line of JSON says, for the tests, and a benchmark.
+COST_SRCS := $(addprefix src/llm/,cost_query.cpp decimal.cpp model_price.cpp off_peak.cpp \
+             price_entry.cpp price_field.cpp price_reader.cpp prices.cpp response_json.cpp \
+             response_node.cpp response_tap.cpp response_usage.cpp sse.cpp usage.cpp usage_counts.cpp usd.cpp) \
+             $(COUNT_SRCS)
+
+$(BUILD)/cost: t/support/cost.cpp $(COST_SRCS) $(wildcard src/llm/*.hpp)
+	@mkdir -p $(@D)
+	$(CXX) $(TOOL_FLAGS) $(filter %.cpp,$^) -lyajl -lcrypto -o $@
+
+$(BUILD)/bench-cost: t/bench/cost.cpp $(COST_SRCS) $(wildcard src/llm/*.hpp)
+	@mkdir -p $(@D)
+	$(CXX) $(TOOL_FLAGS) $(filter %.cpp,$^) -lyajl -lcrypto -o $@
+
+bench-cost: $(BUILD)/bench-cost  ## loading the price map, and one cost
+	$< conf/model_prices.json
+
 # Unit tests: the rooms that know nothing of nginx.
 PURE_SRCS := $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp counter_id.cpp limit_rule.cpp redis_url.cpp) \
              $(addprefix src/spend/,row.cpp segment.cpp spool.cpp spool_reader.cpp columns.cpp)
@@ -103,13 +120,13 @@ $(BUILD)/unit/%.o: %.cpp
 
 test:  ## install what is missing, unit tests, then pytest with nginx, Redis, Postgres, SDKs
 	scripts/bootstrap build test
-	$(MAKE) unit build $(BUILD)/count-tokens
+	$(MAKE) unit build $(BUILD)/count-tokens $(BUILD)/cost
 	scripts/run-tests
 
 # The module alone is instrumented; stock nginx runs with the runtimes preloaded.
 SANITIZE := -fsanitize=address,undefined -fno-omit-frame-pointer
 
-sanitize: unit $(BUILD)/count-tokens  ## all tests with the module under ASan and UBSan
+sanitize: unit $(BUILD)/count-tokens $(BUILD)/cost  ## all tests with the module under ASan and UBSan
 	$(MAKE) build CC=gcc OBJS=$(BUILD)/sanitize CC_OPT="-g -O1 -fPIC $(SANITIZE)" LD_OPT="-fPIC $(SANITIZE)"
 	LLM_MODULE=$(BUILD)/sanitize/ngx_http_llm_module.so \
 	LLM_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \

@@ -56,8 +56,8 @@ int64_t output_bound(const Deployment& deployment, std::optional<int64_t> asked)
 }  // namespace
 
 HoldBound hold_bound(const std::vector<const Deployment*>& order, Endpoint endpoint,
-                     int64_t prompt_tokens, std::optional<int64_t> asked,
-                     int64_t choices) noexcept {
+                     int64_t prompt_tokens, std::optional<int64_t> asked, int64_t choices,
+                     const RequestTraits& traits) noexcept {
     HoldBound bound;
     for (const Deployment* deployment : order) {
         int64_t output = 0;
@@ -65,7 +65,8 @@ HoldBound hold_bound(const std::vector<const Deployment*>& order, Endpoint endpo
             output = saturating_product(output_bound(*deployment, asked), choices);
         }
         bound.completion_tokens = std::max(bound.completion_tokens, output);
-        bound.cost = std::max(bound.cost, deployment->price.upper_bound(prompt_tokens, output));
+        bound.cost =
+            std::max(bound.cost, deployment->price.upper_bound(prompt_tokens, output, traits));
     }
     return bound;
 }

@@ -126,7 +126,8 @@ inline constexpr int64_t kDefaultMaxOutput = 4096;
 
 // `asked`: the client's own max_tokens. Embeddings have no output.
 HoldBound hold_bound(const std::vector<const Deployment*>& order, Endpoint endpoint,
-                     int64_t prompt_tokens, std::optional<int64_t> asked, int64_t choices) noexcept;
+                     int64_t prompt_tokens, std::optional<int64_t> asked, int64_t choices,
+                     const RequestTraits& traits = {}) noexcept;
 
 // The max_tokens to put into the body for this deployment, so that the bound binds there: the
 // client's own where it is above the model's maximum, the default where neither is known. Nothing:

@@ -33,7 +33,10 @@ Charge charge(const Ending& ending, const HeldTokens& held, const ModelPrice& pr
             charge.usage = ending.facts.usage;
             break;
         case UsageSource::counted:
-            charge.usage.prompt_tokens = held.prompt;
+            charge.usage = ending.facts.usage;
+            if (!ending.facts.has_prompt) {
+                charge.usage.prompt_tokens = held.prompt;
+            }
             charge.usage.completion_tokens = std::min(ending.output_tokens, held.completion);
             break;
         case UsageSource::held:
@@ -45,7 +48,7 @@ Charge charge(const Ending& ending, const HeldTokens& held, const ModelPrice& pr
     if (charge.source == UsageSource::held) {
         // The hold was made for the dearest deployment: what it has above this one's price is
         // output.
-        charge.cost.output = held.cost - charge.cost.input - charge.cost.cached;
+        charge.cost.output += held.cost - charge.cost.total();
     }
     return charge;
 }

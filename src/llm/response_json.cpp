@@ -3,7 +3,6 @@
 #include <yajl/yajl_parse.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "llm/response_tap.hpp"
 #include "llm/tokenizer/output_count.hpp"
@@ -215,17 +214,12 @@ void ResponseJson::parse(std::string_view bytes) noexcept {
 
 // What the value that begins now is.
 ResponseNode ResponseJson::arrive() noexcept {
-    switch (open_[depth_ - 1]) {
-        case Node::choices:
-            shape_.no_choices = false;
-            return Node::choice;
-        case Node::tool_calls:
-            return Node::tool_call;
-        case Node::ignored:
-            return Node::ignored;
-        default:
-            return member_;
+    const Node around = open_[depth_ - 1];
+    if (!is_array(around)) {
+        return around == Node::ignored ? Node::ignored : member_;
     }
+    shape_.no_choices = shape_.no_choices && around != Node::choices;
+    return item_of(around);
 }
 
 bool ResponseJson::push(Node node) noexcept {
@@ -243,10 +237,13 @@ bool ResponseJson::on_open(bool map) noexcept {
         }
         has_root_ = true;
         shape_ = {};
+        usage_.begin_document();
         return push(Node::root);
     }
     const Node node = arrive();
-    bad_count_ = bad_count_ || is_count(node);
+    if (is_count(node)) {
+        usage_.spoil_count();
+    }
     if (map ? !is_map(node) : !is_array(node)) {
         return push(Node::ignored);
     }
@@ -259,18 +256,28 @@ void ResponseJson::enter(Node node) noexcept {
         shape_.no_choices = true;
     } else if (node == Node::error) {
         shape_.error = true;
-    } else if (node == Node::usage) {
+    } else if (is_usage(node)) {
         shape_.usage = true;
-        counts_.fill(-1);
-        bad_count_ = false;
     }
+    usage_.enter(node);
 }
 
 bool ResponseJson::on_close() noexcept {
-    if (open_[--depth_] == Node::usage) {
-        close_usage();
-    }
+    leave(open_[--depth_]);
     return true;
+}
+
+void ResponseJson::leave(Node node) noexcept {
+    if (node == Node::root) {
+        facts_.complete = facts_.complete || shape_.ends;
+        usage_.end_document();
+        tell_usage();
+        return;
+    }
+    usage_.leave(node, open_[depth_ - 1]);
+    if (is_usage(node)) {
+        tell_usage();
+    }
 }
 
 bool ResponseJson::on_key(std::string_view key) noexcept {
@@ -283,15 +290,17 @@ bool ResponseJson::on_string(std::string_view text) noexcept {
         return false;
     }
     const Node node = arrive();
-    if (node == Node::output) {
+    if (is_output(node) || (node == Node::whole_text && !shape_.repeats)) {
         add_output(text, skipped_bytes_);
-    } else if (node == Node::model && facts_.model.empty()) {
-        constexpr size_t kMaxModel = 256;
-        if (std::none_of(text.begin(), text.end(), is_control)) {
-            facts_.model = text.substr(0, kMaxModel);
-        }
+    } else if (node == Node::model) {
+        set_model(text);
+    } else if (node == Node::event) {
+        note_event(text);
+    } else if (node == Node::finish_reason) {
+        shape_.ends = true;
+    } else {
+        usage_.add_text(node, text);
     }
-    bad_count_ = bad_count_ || is_count(node);
     return true;
 }
 
@@ -299,10 +308,7 @@ bool ResponseJson::on_number(std::string_view text) noexcept {
     if (depth_ == 0) {
         return false;
     }
-    const Node node = arrive();
-    if (is_count(node)) {
-        set_count(node, text);
-    }
+    usage_.add_number(arrive(), text);
     return true;
 }
 
@@ -310,53 +316,44 @@ bool ResponseJson::on_literal(bool null) noexcept {
     if (depth_ == 0) {
         return false;
     }
-    bad_count_ = bad_count_ || (is_count(arrive()) && !null);
+    if (is_count(arrive()) && !null) {
+        usage_.spoil_count();
+    }
     return true;
 }
 
-void ResponseJson::add_output(std::string_view text, size_t unread_bytes) noexcept {
+// The one place where what the model wrote passes: `text` and, where a string is too long to be
+// parsed, so many bytes more of it.
+void ResponseJson::add_output(std::string_view text, size_t more_bytes) noexcept {
     if (output_ != nullptr) {
-        output_->add(text, unread_bytes);
+        output_->add(text, more_bytes);
     }
-    const size_t bytes = text.size() + unread_bytes;
+    const size_t bytes = text.size() + more_bytes;
     facts_.output_bytes += static_cast<int64_t>(bytes);
     facts_.has_output = facts_.has_output || bytes > 0;
 }
 
-void ResponseJson::set_count(Node node, std::string_view text) noexcept {
-    constexpr int64_t kMaxTokens = 1'000'000'000'000;
-    int64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || text.front() == '-' ||
-        value > kMaxTokens) {
-        bad_count_ = true;
-        return;
+void ResponseJson::set_model(std::string_view name) noexcept {
+    constexpr size_t kMaxModel = 256;
+    if (facts_.model.empty() && std::none_of(name.begin(), name.end(), is_control)) {
+        facts_.model = name.substr(0, kMaxModel);
     }
-    counts_[static_cast<size_t>(node) - kFirstCount] = value;
 }
 
-int64_t ResponseJson::count_or_zero(Node node) const noexcept {
-    return std::max<int64_t>(counts_[static_cast<size_t>(node) - kFirstCount], 0);
+void ResponseJson::note_event(std::string_view type) noexcept {
+    constexpr std::string_view kLast[] = {"message_stop",         "response.completed",
+                                          "response.incomplete",  "response.failed",
+                                          "transcript.text.done", "speech.audio.done",
+                                          "image_edit.completed", "image_generation.completed"};
+    shape_.repeats = type.ends_with(".done");
+    shape_.ends = std::find(std::begin(kLast), std::end(kLast), type) != std::end(kLast);
 }
 
-void ResponseJson::close_usage() noexcept {
-    constexpr size_t kPromptTokens = static_cast<size_t>(Node::prompt_tokens) - kFirstCount;
-    facts_.has_usage = counts_[kPromptTokens] >= 0 && !bad_count_;
-    if (!facts_.has_usage) {
-        facts_.malformed = true;
-        return;
-    }
-    Usage& usage = facts_.usage;
-    usage.prompt_tokens = count_or_zero(Node::prompt_tokens);
-    // Providers that bill reasoning beside the completion show it in the total only.
-    usage.completion_tokens = std::max(count_or_zero(Node::completion_tokens),
-                                       count_or_zero(Node::total_tokens) - usage.prompt_tokens);
-    usage.cached_tokens =
-        std::max(count_or_zero(Node::cached_tokens), count_or_zero(Node::cache_hit_tokens));
-    usage.cache_write_tokens = count_or_zero(Node::cache_write_tokens);
-    usage.reasoning_tokens = count_or_zero(Node::reasoning_tokens);
-    usage.audio_prompt_tokens = count_or_zero(Node::audio_prompt_tokens);
-    usage.audio_completion_tokens = count_or_zero(Node::audio_completion_tokens);
+void ResponseJson::tell_usage() noexcept {
+    facts_.has_usage = usage_.is_known();
+    facts_.has_prompt = usage_.has_prompt();
+    facts_.malformed = facts_.malformed || usage_.is_malformed();
+    facts_.usage = usage_.usage();
 }
 
 }  // namespace llm

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "llm/response_node.hpp"
+#include "llm/response_usage.hpp"
 
 struct yajl_handle_t;
 
@@ -16,10 +17,10 @@ namespace tokenizer {
 class OutputCount;
 }
 
-// Reads JSON documents of OpenAI's dialect (one response, or the chunks of a stream one after the
-// other) and adds what they say to `facts`, which the caller keeps alive. A document may be cut
-// anywhere. Memory is bounded, whatever comes: of a long string only the beginning is parsed, the
-// rest is counted.
+// Reads JSON documents of any dialect (one response, or the chunks of a stream one after the other)
+// and adds what they say to `facts`, which the caller keeps alive. A document may be cut anywhere.
+// Memory is bounded, whatever comes: of a long string only the beginning is parsed, the rest is
+// counted.
 class ResponseJson {
   public:
     explicit ResponseJson(ResponseFacts& facts) noexcept : facts_(facts) {}
@@ -46,11 +47,13 @@ class ResponseJson {
     friend struct ResponseJsonCallbacks;
     using Node = ResponseNode;
 
-    // Top-level members of one document.
+    // What one document has at its top, or says of itself.
     struct Shape {
         bool usage = false;       // "usage" is an object
         bool no_choices = false;  // "choices" is an empty array
         bool error = false;       // "error" is an object
+        bool ends = false;        // the last one of a stream that means something
+        bool repeats = false;     // tells what came in pieces once more
     };
 
     static constexpr size_t kMaxDepth = 128;
@@ -58,8 +61,6 @@ class ResponseJson {
     static constexpr size_t kParsedString = 8192;
     // No number is so long.
     static constexpr size_t kMaxStalled = 16 * 1024;
-    static constexpr size_t kFirstCount = static_cast<size_t>(Node::prompt_tokens);
-    static constexpr size_t kCounts = static_cast<size_t>(Node::end) - kFirstCount;
 
     size_t feed_parsed(std::string_view bytes) noexcept;
     size_t feed_skipped(std::string_view bytes) noexcept;
@@ -78,10 +79,11 @@ class ResponseJson {
     Node arrive() noexcept;
     bool push(Node node) noexcept;
     void enter(Node node) noexcept;
-    void add_output(std::string_view text, size_t unread_bytes) noexcept;
-    void set_count(Node node, std::string_view text) noexcept;
-    int64_t count_or_zero(Node node) const noexcept;
-    void close_usage() noexcept;
+    void leave(Node node) noexcept;
+    void add_output(std::string_view text, size_t more_bytes) noexcept;
+    void set_model(std::string_view name) noexcept;
+    void note_event(std::string_view type) noexcept;
+    void tell_usage() noexcept;
 
     ResponseFacts& facts_;
     tokenizer::OutputCount* output_ = nullptr;
@@ -94,9 +96,7 @@ class ResponseJson {
     bool has_root_ = false;        // the document's value has begun
     Shape shape_;
 
-    // The usage object in progress; -1: no such count in it.
-    std::array<int64_t, kCounts> counts_;
-    bool bad_count_ = false;
+    ResponseUsage usage_;
 
     size_t stalled_ = 0;  // bytes that the parser holds without having told anything
     bool in_string_ = false;

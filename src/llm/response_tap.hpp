@@ -15,6 +15,7 @@ namespace llm {
 // (chat completions, completions, embeddings).
 struct ResponseFacts {
     bool has_usage = false;
+    bool has_prompt = false;   // what of usage is the prompt's is known (Anthropic tells it first)
     Usage usage;               // valid if has_usage; the last one that came
     int64_t output_bytes = 0;  // bytes of decoded output text, reasoning, refusals and tool
                                // arguments: an upper bound of the tokens that they are

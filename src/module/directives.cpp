@@ -171,10 +171,7 @@ llm::ModelPrice parse_price_pair(std::string_view value) {
         throw ConfError("invalid value \"" + std::string(value) +
                         "\" of \"unknown\", expected reject, free or IN/OUT in USD per 1M tokens");
     }
-    llm::ModelPrice price;
-    price.input = price.cache_read = price.cache_write = *input;
-    price.output = *output;
-    return price;
+    return llm::ModelPrice::flat(*input, *output);
 }
 
 void prices(ngx_conf_t* cf, void* conf) {

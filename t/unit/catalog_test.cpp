@@ -72,17 +72,24 @@ TEST(Route, DrawsInProportionToWeight) {
     EXPECT_NEAR(first, kDraws * 3 / 4, 6 * 87);
 }
 
+llm::ModelPrice priced(llm::NanoUsd input, llm::NanoUsd output, int64_t max_output) {
+    constexpr llm::AttoUsd kNano = 1'000'000'000;
+    llm::ModelPrice price = llm::ModelPrice::flat(input * kNano, output * kNano);
+    price.max_output_tokens = max_output;
+    return price;
+}
+
 TEST(HoldBound, TakesTheDearestDeploymentAndItsLongestAnswer) {
     Catalog catalog;
     Deployment& cheap = add(catalog, "m", 1);
-    cheap.price = {1'000, 2'000, 1'000, 1'000, 8'000};
+    cheap.price = priced(1'000, 2'000, 8'000);
     Deployment& dear = add(catalog, "m", 1);
-    dear.price = {10'000, 20'000, 10'000, 10'000, 4'000};
+    dear.price = priced(10'000, 20'000, 4'000);
     const std::vector<const Deployment*> order{&cheap, &dear};
 
     const auto open = llm::hold_bound(order, Endpoint::chat_completions, 100, std::nullopt, 2);
     EXPECT_EQ(open.completion_tokens, 16'000);
-    EXPECT_GE(open.cost, (100 * 10'000 + 8'000 * 20'000) / 1000);
+    EXPECT_EQ(open.cost, 100 * 10'000 + 2 * 4'000 * 20'000);
 
     const auto asked = llm::hold_bound(order, Endpoint::chat_completions, 100, 50, 1);
     EXPECT_EQ(asked.completion_tokens, 50);
@@ -97,7 +104,7 @@ TEST(HoldBound, TakesTheDearestDeploymentAndItsLongestAnswer) {
 TEST(HoldBound, SaturatesInsteadOfWrapping) {
     Catalog catalog;
     Deployment& deployment = add(catalog, "m", 1);
-    deployment.price = {1'000'000'000'000, 1'000'000'000'000, 0, 0, 0};
+    deployment.price = llm::ModelPrice::flat(llm::kMaxTokenRate, llm::kMaxTokenRate);
     const auto bound = llm::hold_bound({&deployment}, Endpoint::completions, 1'000'000'000,
                                        1'000'000'000, INT64_MAX);
     EXPECT_EQ(bound.completion_tokens, INT64_MAX);

@@ -6,7 +6,8 @@ namespace {
 
 using llm::UsageSource;
 
-const llm::ModelPrice kPrice{1'000, 2'000, 500, 1'250, 0};
+// One nano-USD a token of input, two of output.
+const llm::ModelPrice kPrice = llm::ModelPrice::flat(1'000'000'000, 2'000'000'000);
 const llm::HeldTokens kHeld{1'000, 500, 3'000};
 
 llm::Ending answered() {
@@ -72,6 +73,21 @@ TEST(Charge, CountsAStreamUpToWhereItEnded) {
     charge = llm::charge(ending, kHeld, kPrice);
     EXPECT_EQ(charge.usage.completion_tokens, kHeld.completion);
     EXPECT_LE(charge.cost.total(), kHeld.cost);
+}
+
+TEST(Charge, TakesThePromptThatAStreamToldBeforeItEnded) {
+    llm::Ending ending = answered();
+    ending.stream = true;
+    ending.facts.complete = false;
+    ending.facts.has_prompt = true;
+    ending.facts.usage.prompt_tokens = 700;
+    ending.facts.usage.completion_tokens = 1;
+    ending.facts.output_bytes = 40;
+    const auto charge = llm::charge(ending, kHeld, kPrice);
+    EXPECT_EQ(charge.source, UsageSource::counted);
+    EXPECT_EQ(charge.usage.prompt_tokens, 700);
+    EXPECT_EQ(charge.usage.completion_tokens, 40);
+    EXPECT_EQ(charge.cost.total(), 700 + 80);
 }
 
 }  // namespace

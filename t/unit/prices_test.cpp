@@ -2,16 +2,15 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <fstream>
-#include <limits>
 #include <random>
 #include <sstream>
 
 namespace llm {
 namespace {
 
-constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+constexpr AttoUsd kPico = 1'000'000;
+constexpr ServiceTier kStandard = ServiceTier::standard;
 
 PriceTable parse_ok(std::string_view json) {
     auto table = PriceTable::parse(json);
@@ -28,88 +27,234 @@ std::string priced(const std::string& text) {
     return R"({"m":{"input_cost_per_token":)" + text + R"(,"output_cost_per_token":0}})";
 }
 
-PicoUsd input_rate(const std::string& text) {
+ModelPrice model(const std::string& fields) {
+    const auto table = parse_ok(R"({"m":{)" + fields + "}}");
+    const ModelPrice* price = table.find("m");
+    EXPECT_NE(price, nullptr) << fields;
+    return price != nullptr ? *price : ModelPrice();
+}
+
+AttoUsd rate(const ModelPrice& price, Rate which, ServiceTier tier = kStandard,
+             int64_t prompt = 0) {
+    return price.rates(tier, prompt)[which];
+}
+
+AttoUsd input_rate(const std::string& text) {
     const auto table = parse_ok(priced(text));
     const ModelPrice* price = table.find("m");
-    return price != nullptr ? price->input : -1;
+    return price != nullptr ? rate(*price, Rate::input) : -1;
 }
 
 TEST(Prices, ConvertsDecimalTextExactly) {
-    EXPECT_EQ(input_rate("1.5e-07"), 150'000);
-    EXPECT_EQ(input_rate("0.00000015"), 150'000);
-    EXPECT_EQ(input_rate("150E-9"), 150'000);
-    EXPECT_EQ(input_rate("0.015e-5"), 150'000);
-    EXPECT_EQ(input_rate("6e-07"), 600'000);
+    EXPECT_EQ(input_rate("1.5e-07"), 150'000 * kPico);
+    EXPECT_EQ(input_rate("0.00000015"), 150'000 * kPico);
+    EXPECT_EQ(input_rate("150E-9"), 150'000 * kPico);
+    EXPECT_EQ(input_rate("0.015e-5"), 150'000 * kPico);
     EXPECT_EQ(input_rate("0"), 0);
     EXPECT_EQ(input_rate("-0.0"), 0);
     EXPECT_EQ(input_rate("0e99999"), 0);
-    EXPECT_EQ(input_rate("1"), ModelPrice::kMaxRate);
-    EXPECT_EQ(input_rate("1e-12"), 1);
-    EXPECT_EQ(input_rate(R"("2.5e-06")"), 2'500'000);
+    EXPECT_EQ(input_rate("1"), kMaxTokenRate);
+    EXPECT_EQ(input_rate("1e-18"), 1);
+    EXPECT_EQ(input_rate(R"("2.5e-06")"), 2'500'000 * kPico);
 }
 
-TEST(Prices, RoundsWhatIsFinerThanAPicoUsdUp) {
-    EXPECT_EQ(input_rate("1e-13"), 1);
+TEST(Prices, RoundsWhatIsFinerThanAnAttoUsdUp) {
+    EXPECT_EQ(input_rate("1e-19"), 1);
     EXPECT_EQ(input_rate("1e-99999"), 1);
-    EXPECT_EQ(input_rate("2.0000000000000002e-07"), 200'001);
-    EXPECT_EQ(input_rate("1.999999999999e-07"), 200'000);
-    EXPECT_EQ(input_rate("2.00000e-07"), 200'000);
+    EXPECT_EQ(input_rate("2.0000000000000002e-07"), 200'000 * kPico + 1);
+    EXPECT_EQ(input_rate("2.00000e-07"), 200'000 * kPico);
 }
 
-TEST(Prices, EveryWholePicoRateSurvivesEveryNotation) {
+TEST(Prices, EveryWholeRateSurvivesEveryNotation) {
     std::mt19937_64 random(1);
     for (int i = 0; i < 2000; ++i) {
-        const auto pico = static_cast<int64_t>(random() % 1'000'000'000'000);
-        EXPECT_EQ(input_rate(std::to_string(pico) + "e-12"), pico);
-        std::string fraction = std::to_string(pico);
-        fraction.insert(0, 12 - fraction.size(), '0');
-        EXPECT_EQ(input_rate("0." + fraction), pico);
-        EXPECT_EQ(input_rate(fraction.substr(0, 1) + "." + fraction.substr(1) + "e-1"), pico);
+        const auto atto = static_cast<int64_t>(random() % 1'000'000'000'000'000'000);
+        EXPECT_EQ(input_rate(std::to_string(atto) + "e-18"), atto);
+        std::string fraction = std::to_string(atto);
+        fraction.insert(0, 18 - fraction.size(), '0');
+        EXPECT_EQ(input_rate("0." + fraction), atto);
+        EXPECT_EQ(input_rate(fraction.substr(0, 1) + "." + fraction.substr(1) + "e-1"), atto);
     }
 }
 
 TEST(Prices, ReadsAnEntry) {
     const auto table = parse_ok(R"({
-        "sample_spec": {"input_cost_per_token": "text", "max_tokens": "set it", "x": {"y": [1]}},
+        "sample_spec": {"input_cost_per_token": "text", "max_tokens": "set it", "x": {"y": [1]},
+            "search_context_cost_per_query": {"search_context_size_low": "text"}},
         "claude": {
             "cache_creation_input_token_cost": 3.75e-06, "cache_read_input_token_cost": 3e-07,
+            "cache_creation_input_token_cost_above_1hr": 6e-06,
             "input_cost_per_token": 3e-06, "output_cost_per_token": 1.5e-05,
             "max_output_tokens": 64000, "max_tokens": 1, "mode": "chat",
             "nested": {"input_cost_per_token": -1, "list": [{"output_cost_per_token": 9}]}
         },
         "plain": {"input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06},
-        "image": {"input_cost_per_image": 0.04, "mode": "image_generation"},
+        "nothing": {"mode": "chat", "max_tokens": 5},
         "embed": {"input_cost_per_token": 2e-08, "max_tokens": 8191, "mode": "embedding"}
     })");
     EXPECT_EQ(table.size(), 3u);
     EXPECT_EQ(table.find("sample_spec"), nullptr);
-    EXPECT_EQ(table.find("image"), nullptr);
+    EXPECT_EQ(table.find("nothing"), nullptr);
     EXPECT_EQ(table.find("Claude"), nullptr);
     EXPECT_EQ(table.find(""), nullptr);
 
     const ModelPrice* claude = table.find("claude");
     ASSERT_NE(claude, nullptr);
-    EXPECT_EQ(claude->input, 3'000'000);
-    EXPECT_EQ(claude->output, 15'000'000);
-    EXPECT_EQ(claude->cache_read, 300'000);
-    EXPECT_EQ(claude->cache_write, 3'750'000);
+    EXPECT_EQ(rate(*claude, Rate::input), 3'000'000 * kPico);
+    EXPECT_EQ(rate(*claude, Rate::output), 15'000'000 * kPico);
+    EXPECT_EQ(rate(*claude, Rate::cache_read), 300'000 * kPico);
+    EXPECT_EQ(rate(*claude, Rate::cache_write), 3'750'000 * kPico);
+    EXPECT_EQ(rate(*claude, Rate::cache_write_long), 6'000'000 * kPico);
     EXPECT_EQ(claude->max_output_tokens, 64000);
+    EXPECT_EQ(claude->cards().size(), 1u);
 
     const ModelPrice* plain = table.find("plain");
     ASSERT_NE(plain, nullptr);
-    EXPECT_EQ(plain->cache_read, plain->input);
-    EXPECT_EQ(plain->cache_write, plain->input);
+    for (const Rate side : {Rate::cache_read, Rate::cache_write, Rate::cache_write_long,
+                            Rate::audio_input, Rate::image_input, Rate::video_input}) {
+        EXPECT_EQ(rate(*plain, side), rate(*plain, Rate::input));
+    }
+    for (const Rate side : {Rate::reasoning, Rate::audio_output, Rate::image_output}) {
+        EXPECT_EQ(rate(*plain, side), rate(*plain, Rate::output));
+    }
     EXPECT_EQ(plain->max_output_tokens, 0);
     EXPECT_FALSE(plain->is_free());
 
     ASSERT_NE(table.find("embed"), nullptr);
-    EXPECT_EQ(table.find("embed")->output, 0);
+    EXPECT_EQ(rate(*table.find("embed"), Rate::output), 0);
     EXPECT_EQ(table.find("embed")->max_output_tokens, 0) << "max_tokens of an embedding is input";
 }
 
+TEST(Prices, ReadsPricesOfOtherUnits) {
+    const ModelPrice price = model(R"("output_cost_per_image": 0.04, "input_cost_per_pixel": 0,
+        "input_cost_per_character": 1.5e-05, "input_cost_per_second": 0.0001,
+        "file_search_cost_per_1k_calls": 2.5, "input_cost_per_request": 0.005,
+        "search_context_cost_per_query": {"search_context_size_low": 0.01,
+            "search_context_size_medium": 0.02, "search_context_size_high": "0.03"})");
+    const UnitRates& units = price.units();
+    EXPECT_EQ(units[Rate::output_image], kOneUsd / 25);
+    EXPECT_TRUE(units.has(Rate::input_pixel));
+    EXPECT_EQ(units[Rate::input_pixel], 0);
+    EXPECT_FALSE(units.has(Rate::input_image));
+    EXPECT_EQ(units[Rate::input_character], 15'000'000 * kPico);
+    EXPECT_EQ(units[Rate::input_second], kOneUsd / 10'000);
+    EXPECT_EQ(units[Rate::file_search], kOneUsd / 400);
+    EXPECT_EQ(units[Rate::request], kOneUsd / 200);
+    EXPECT_EQ(units[Rate::search_low], kOneUsd / 100);
+    EXPECT_EQ(units[Rate::search_high], kOneUsd / 100 * 3);
+    EXPECT_FALSE(price.is_free());
+}
+
+TEST(Prices, ReadsThresholds) {
+    const ModelPrice price = model(R"("input_cost_per_token": 1e-6, "output_cost_per_token": 5e-6,
+        "input_cost_per_token_above_200k_tokens": 2e-6, "cache_read_input_token_cost": 1e-7,
+        "output_cost_per_token_above_512_tokens": 6e-6,
+        "cache_creation_input_token_cost_above_1hr": 3e-6,
+        "cache_creation_input_token_cost_above_1hr_above_200k_tokens": 4e-6)");
+    EXPECT_EQ(price.cards().size(), 3u);
+    EXPECT_EQ(rate(price, Rate::output, kStandard, 512), 5'000'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::output, kStandard, 513), 6'000'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::input, kStandard, 200'000), 1'000'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::input, kStandard, 200'001), 2'000'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::output, kStandard, 200'001), 6'000'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::cache_read, kStandard, 200'001), 100'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::cache_write, kStandard, 200'001), 2'000'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::cache_write_long, kStandard, 200'000), 3'000'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::cache_write_long, kStandard, 200'001), 4'000'000 * kPico);
+}
+
+TEST(Prices, XaiCountsTheThresholdItselfAsAboveIt) {
+    const std::string fields = R"("input_cost_per_token": 1e-6, "output_cost_per_token": 1e-6,
+        "input_cost_per_token_above_200k_tokens": 2e-6)";
+    EXPECT_EQ(rate(model(fields + R"(,"litellm_provider":"xai")"), Rate::input, kStandard, 200'000),
+              2'000'000 * kPico);
+    EXPECT_EQ(rate(model(fields), Rate::input, kStandard, 200'000), 1'000'000 * kPico);
+}
+
+TEST(Prices, ReadsTiers) {
+    const ModelPrice price = model(R"("input_cost_per_token": 2e-6, "output_cost_per_token": 8e-6,
+        "input_cost_per_token_priority": 4e-6, "input_cost_per_token_flex": 1e-6,
+        "input_cost_per_token_above_272k_tokens": 3e-6,
+        "input_cost_per_token_above_272k_tokens_priority": 5e-6,
+        "input_cost_per_audio_token": 2e-6, "input_cost_per_image_token": 7e-6,
+        "input_cost_per_image_token_priority": 9e-6)");
+    const auto priority = ServiceTier::priority;
+    EXPECT_EQ(rate(price, Rate::input, priority, 1), 4'000'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::output, priority, 1), 8'000'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::input, priority, 272'001), 5'000'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::input, ServiceTier::flex, 272'001), 3'000'000 * kPico)
+        << "what a tier does not list above a threshold is the standard price there";
+    EXPECT_EQ(rate(price, Rate::input, ServiceTier::balanced, 1), 2'000'000 * kPico)
+        << "no such tier: the standard one";
+    EXPECT_EQ(rate(price, Rate::audio_input, priority, 1), 4'000'000 * kPico)
+        << "audio costs what text does";
+    EXPECT_EQ(rate(price, Rate::image_input, priority, 1), 9'000'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::image_input, ServiceTier::flex, 1), 7'000'000 * kPico);
+}
+
+TEST(Prices, ReasoningHasAPriceOfItsOwnWhereNoTierHasOne) {
+    const ModelPrice price = model(R"("input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6,
+        "output_cost_per_reasoning_token": 3e-6, "output_cost_per_token_flex": 1e-6,
+        "input_cost_per_token_priority": 2e-6)");
+    EXPECT_EQ(rate(price, Rate::reasoning), 3'000'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::reasoning, ServiceTier::flex), 1'000'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::reasoning, ServiceTier::priority), 3'000'000 * kPico);
+}
+
+TEST(Prices, ResolvesABatch) {
+    const ModelPrice price = model(R"("input_cost_per_token": 2e-6, "output_cost_per_token": 8e-6,
+        "input_cost_per_token_batches": 9e-7, "cache_read_input_token_cost": 5e-7,
+        "cache_creation_input_token_cost": 2.5e-6, "cache_creation_input_token_cost_batches": 1e-6,
+        "cache_creation_input_token_cost_above_1hr": 4e-6,
+        "input_cost_per_token_above_200k_tokens": 4e-6,
+        "output_cost_per_image_token": 3e-5, "input_cost_per_audio_token": 9e-6)");
+    const auto batch = ServiceTier::batch;
+    EXPECT_EQ(rate(price, Rate::input, batch), 900'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::output, batch), 4'000'000 * kPico) << "half, where none is listed";
+    EXPECT_EQ(rate(price, Rate::cache_read, batch), 900'000 * kPico) << "no discount is listed";
+    EXPECT_EQ(rate(price, Rate::cache_write, batch), 1'000'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::cache_write_long, batch), 2'000'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::audio_input, batch), 900'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::image_output, batch), 15'000'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::input, batch, 200'001), 2'000'000 * kPico)
+        << "half of the price above the threshold";
+}
+
+TEST(Prices, ReadsRanges) {
+    const ModelPrice price = model(R"("output_cost_per_token": 9e-6, "tiered_pricing": [
+        {"range": [256000.0, 1e6], "input_cost_per_token": 2.5e-7, "output_cost_per_token": 2e-6},
+        {"input_cost_per_token": 5e-8, "output_cost_per_token": 4e-7, "range": [0, 256000.0],
+         "output_cost_per_reasoning_token": 8e-7, "unknown": "x", "deep": [1]},
+        {"input_cost_per_query": 1, "max_results_range": [0, 5]}])");
+    EXPECT_EQ(rate(price, Rate::input, kStandard, 1), 50'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::input, kStandard, 256'000), 50'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::input, kStandard, 256'001), 250'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::input, kStandard, 2'000'000), 250'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::output, kStandard, 1), 400'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::reasoning, kStandard, 1), 800'000 * kPico);
+}
+
+TEST(Prices, KnowsWhatProvidersBillUnlisted) {
+    const auto table = parse_ok(R"({
+        "gpt": {"input_cost_per_token": 1e-6, "litellm_provider": "openai"},
+        "az": {"input_cost_per_token": 1e-6, "litellm_provider": "azure"},
+        "openai/container": {"code_interpreter_cost_per_session": 0.03,
+                             "litellm_provider": "openai"},
+        "fw": {"input_cost_per_token": 1e-6, "litellm_provider": "fireworks_ai"},
+        "grok": {"input_cost_per_token": 1e-6, "litellm_provider": "xai"},
+        "gemini/x": {"input_cost_per_token": 1e-6, "litellm_provider": "gemini"},
+        "picture": {"input_cost_per_token": 1e-6, "output_cost_per_image_token": 4e-5}})");
+    EXPECT_EQ(table.find("gpt")->units()[Rate::file_search], kOneUsd / 400);
+    EXPECT_EQ(table.find("gpt")->units()[Rate::container], kOneUsd / 100 * 3);
+    EXPECT_FALSE(table.find("az")->units().has(Rate::container));
+    EXPECT_EQ(rate(*table.find("fw"), Rate::cache_read), 500'000 * kPico);
+    EXPECT_EQ(table.find("grok")->units()[Rate::search_medium], kOneUsd / 200);
+    EXPECT_EQ(table.find("gemini/x")->units()[Rate::search_medium], kOneUsd / 1000 * 35);
+    EXPECT_EQ(rate(*table.find("picture"), Rate::output), 40'000'000 * kPico);
+}
+
 int64_t max_output(const std::string& fields) {
-    const auto table = parse_ok(R"({"m":{"input_cost_per_token":1,)" + fields + "}}");
-    return table.find("m") != nullptr ? table.find("m")->max_output_tokens : -1;
+    return model(R"("input_cost_per_token":1,)" + fields).max_output_tokens;
 }
 
 TEST(Prices, TellsTheMostOutput) {
@@ -126,11 +271,17 @@ TEST(Prices, TellsTheMostOutput) {
 
 TEST(Prices, ForgetsFieldsOfTheModelBefore) {
     const auto table = parse_ok(R"({
-        "a": {"input_cost_per_token": 1, "max_output_tokens": 5, "cache_read_input_token_cost": 0},
+        "a": {"input_cost_per_token": 1, "max_output_tokens": 5, "cache_read_input_token_cost": 0,
+              "litellm_provider": "fireworks_ai", "provider_specific_entry": {"us": 2}},
         "b": {"output_cost_per_token": 1}, "c": {}})");
-    ASSERT_NE(table.find("b"), nullptr);
-    EXPECT_EQ(table.find("b")->input, 0);
-    EXPECT_EQ(table.find("b")->max_output_tokens, 0);
+    const ModelPrice* b = table.find("b");
+    ASSERT_NE(b, nullptr);
+    EXPECT_EQ(rate(*b, Rate::input), 0);
+    EXPECT_EQ(b->max_output_tokens, 0);
+    Usage usage;
+    usage.completion_tokens = 1;
+    usage.terms.locality = Locality::us;
+    EXPECT_EQ(b->cost(usage).total(), 1'000'000'000);
     EXPECT_EQ(table.find("c"), nullptr);
 }
 
@@ -141,9 +292,24 @@ TEST(Prices, NamesTheModelAndLineOfAWrongPrice) {
               "line 1: model \"m\": output_cost_per_token is not a number");
     EXPECT_EQ(parse_error(priced("1.0000001")),
               "line 1: model \"m\": input_cost_per_token is above 1 USD per token");
+    EXPECT_EQ(parse_error(R"({"m":{"output_cost_per_image":9.1}})"),
+              "line 1: model \"m\": output_cost_per_image is above 9 USD");
     for (const char* wrong : {"null", "true", "[1]", "{}", "\"\"", "\"1.\"", "\"-1\"", "\" 1\"",
                               "\"1e\"", "\"0x1\"", "\"1 USD\"", "\"nan\"", "1e99999"}) {
         EXPECT_TRUE(parse_error(priced(wrong)).starts_with("line 1: model \"m\": input_cost"))
+            << wrong;
+    }
+    for (const char* wrong :
+         {R"("input_cost_per_token_above_200k_tokens_priority": -1)",
+          R"("cache_creation_input_token_cost_above_1hr": "x")",
+          R"("tiered_pricing": [{"range": [0, 5], "input_cost_per_token": null}])",
+          R"("tiered_pricing": [{"range": [0, "many"]}])", R"("tiered_pricing": [{"range": [-1]}])",
+          R"("search_context_cost_per_query": {"search_context_size_low": []})",
+          R"("off_peak_pricing": {"output_cost_per_token": -2})",
+          R"("provider_specific_entry": {"us": "dear"})",
+          R"("regional_endpoint_uplift_multiplier": 101)"}) {
+        EXPECT_TRUE(parse_error("{\"m\":{\n" + std::string(wrong) + "}}")
+                        .starts_with("line 2: model \"m\": "))
             << wrong;
     }
 }
@@ -172,179 +338,19 @@ TEST(Prices, ReadsTheShippedFile) {
     std::stringstream text;
     text << file.rdbuf();
     const auto table = parse_ok(text.str());
-    EXPECT_GT(table.size(), 100u);
+    EXPECT_GT(table.size(), 4000u);
     const ModelPrice* mini = table.find("gpt-4o-mini");
     ASSERT_NE(mini, nullptr);
-    EXPECT_EQ(mini->input, 150'000);
-    EXPECT_EQ(mini->output, 600'000);
-    EXPECT_EQ(mini->cache_read, 75'000);
+    EXPECT_EQ(rate(*mini, Rate::input), 150'000 * kPico);
+    EXPECT_EQ(rate(*mini, Rate::output), 600'000 * kPico);
+    EXPECT_EQ(rate(*mini, Rate::cache_read), 75'000 * kPico);
     EXPECT_EQ(mini->max_output_tokens, 16384);
     ASSERT_NE(table.find("text-embedding-3-small"), nullptr);
-    EXPECT_EQ(table.find("text-embedding-3-small")->input, 20'000);
+    EXPECT_EQ(rate(*table.find("text-embedding-3-small"), Rate::input), 20'000 * kPico);
     ASSERT_NE(table.find("claude-sonnet-4-5"), nullptr);
-    EXPECT_EQ(table.find("claude-sonnet-4-5")->cache_write, 3'750'000);
-}
-
-Usage usage_of(int64_t prompt, int64_t completion, int64_t cached = 0, int64_t written = 0) {
-    Usage usage;
-    usage.prompt_tokens = prompt;
-    usage.completion_tokens = completion;
-    usage.cached_tokens = cached;
-    usage.cache_write_tokens = written;
-    return usage;
-}
-
-constexpr ModelPrice kClaude = {.input = 3'000'000,
-                                .output = 15'000'000,
-                                .cache_read = 300'000,
-                                .cache_write = 3'750'000,
-                                .max_output_tokens = 0};
-
-TEST(Cost, ChargesEachTokenOnce) {
-    const Cost cost = kClaude.cost(usage_of(1000, 10, 600, 300));
-    EXPECT_EQ(cost.input, 100 * 3000);
-    EXPECT_EQ(cost.cached, 600 * 300 + 300 * 3750);
-    EXPECT_EQ(cost.output, 10 * 15000);
-    EXPECT_EQ(cost.total(), cost.input + cost.cached + cost.output);
-    EXPECT_EQ(kClaude.cost(Usage()).total(), 0);
-}
-
-TEST(Cost, RoundsEachPartUpToANano) {
-    const ModelPrice price = {
-        .input = 1, .output = 1001, .cache_read = 999, .cache_write = 1, .max_output_tokens = 0};
-    const Cost cost = price.cost(usage_of(3, 1, 1, 1));
-    EXPECT_EQ(cost.input, 1);
-    EXPECT_EQ(cost.cached, 1) << "999 + 1 pico are one nano";
-    EXPECT_EQ(cost.output, 2);
-}
-
-TEST(Cost, ClampsNonsense) {
-    EXPECT_EQ(kClaude.cost(usage_of(10, 0, 50)).total(), 10 * 300);
-    EXPECT_EQ(kClaude.cost(usage_of(10, 0, 4, 50)).total(), 4 * 300 + 6 * 3750);
-    EXPECT_EQ(kClaude.cost(usage_of(-10, -5, -3, -1)).total(), 0);
-    EXPECT_EQ(kClaude.cost(usage_of(10, 0, -3, -1)).total(), 10 * 3000);
-    const Cost most = kClaude.cost(usage_of(kMax, kMax, kMax / 2, kMax / 2));
-    EXPECT_GT(most.total(), kMax / 2) << "saturated, not wrapped";
-    EXPECT_LE(most.total(), kClaude.upper_bound(kMax, kMax));
-}
-
-TEST(Cost, BoundIsExactForWholeNanoRates) {
-    const ModelPrice mini = {.input = 150'000,
-                             .output = 600'000,
-                             .cache_read = 75'000,
-                             .cache_write = 150'000,
-                             .max_output_tokens = 0};
-    EXPECT_EQ(mini.upper_bound(1000, 500), mini.cost(usage_of(1000, 500)).total());
-    EXPECT_EQ(kClaude.upper_bound(1000, 0), 1000 * 3750) << "all of it may be a cache write";
-    EXPECT_EQ(mini.upper_bound(-1, -1), 0);
-}
-
-TEST(Cost, OneTokenIsRoundedUpOnce) {
-    const ModelPrice price = {
-        .input = 1500, .output = 0, .cache_read = 500, .cache_write = 1500, .max_output_tokens = 0};
-    EXPECT_EQ(price.upper_bound(1, 0), 2);
-    EXPECT_EQ(price.upper_bound(2, 0), 4) << "1 of 2 may be cached: 2 + 1 nano, and one to spare";
-}
-
-TEST(Cost, BoundHoldsForEverySplitOfSmallUsages) {
-    for (const PicoUsd input : {0, 1, 333, 999, 1000, 1500}) {
-        for (const PicoUsd read : {0, 1, 500, 1000, 1999}) {
-            for (const PicoUsd write : {1, 750, 2000}) {
-                const ModelPrice price = {.input = input,
-                                          .output = read,
-                                          .cache_read = read,
-                                          .cache_write = write,
-                                          .max_output_tokens = 0};
-                const NanoUsd bound = price.upper_bound(5, 3);
-                for (int64_t prompt = 0; prompt <= 5; ++prompt) {
-                    for (int64_t cached = 0; cached <= prompt; ++cached) {
-                        for (int64_t written = 0; cached + written <= prompt; ++written) {
-                            const Usage usage = usage_of(prompt, 3, cached, written);
-                            ASSERT_LE(price.cost(usage).total(), bound)
-                                << input << ' ' << read << ' ' << write << ' ' << prompt << ' '
-                                << cached << ' ' << written;
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-TEST(Cost, BoundHoldsForRandomUsages) {
-    std::mt19937_64 random(7);
-    const auto any = [&random](int bits) {
-        return static_cast<int64_t>(random() >> (64 - 1 - random() % static_cast<uint64_t>(bits)));
-    };
-    const auto rate = [&any] { return std::min(any(41), ModelPrice::kMaxRate); };
-    for (int i = 0; i < 200'000; ++i) {
-        const ModelPrice price = {.input = rate(),
-                                  .output = rate(),
-                                  .cache_read = rate(),
-                                  .cache_write = rate(),
-                                  .max_output_tokens = 0};
-        const int64_t prompt = any(62);
-        const int64_t completion = any(62);
-        const Usage usage =
-            usage_of(prompt - prompt / 8 * (any(3) % 8), completion, any(62), any(62));
-        const Cost cost = price.cost(usage);
-        ASSERT_GE(std::min({cost.input, cost.cached, cost.output}), 0);
-        ASSERT_LE(cost.total(), price.upper_bound(prompt, completion));
-    }
-}
-
-TEST(Cost, FreeMeansAllRatesAreZero) {
-    EXPECT_TRUE(ModelPrice().is_free());
-    EXPECT_FALSE(
-        (ModelPrice{.input = 0, .output = 0, .cache_read = 0, .cache_write = 1}).is_free());
-}
-
-TEST(Usd, ParsesPerMillion) {
-    EXPECT_EQ(parse_usd_per_million("0.15"), 150'000);
-    EXPECT_EQ(parse_usd_per_million("3"), 3'000'000);
-    EXPECT_EQ(parse_usd_per_million("0"), 0);
-    EXPECT_EQ(parse_usd_per_million("0.000001"), 1);
-    EXPECT_EQ(parse_usd_per_million("1000000"), ModelPrice::kMaxRate);
-    for (const char* wrong :
-         {"", "-1", "-0", "+1", "1e3", ".5", "5.", "1,5", "0x1", " 1", "1 ", "1000000.1",
-          "0.0000001", "99999999999999999999", "abc", "$1", "1.2.3"}) {
-        EXPECT_EQ(parse_usd_per_million(wrong), std::nullopt) << wrong;
-    }
-}
-
-TEST(Usd, ParsesAmounts) {
-    EXPECT_EQ(parse_usd("1000"), 1'000'000'000'000);
-    EXPECT_EQ(parse_usd("0.5"), 500'000'000);
-    EXPECT_EQ(parse_usd("12.34"), 12'340'000'000);
-    EXPECT_EQ(parse_usd("0.000000001"), 1);
-    EXPECT_EQ(parse_usd("0.0000000010"), 1);
-    EXPECT_EQ(parse_usd("007"), 7'000'000'000);
-    EXPECT_EQ(parse_usd("9000000000"), 9'000'000'000'000'000'000);
-    for (const char* wrong : {"", ".", "-1", "1e3", "9000000000.000000001", "10000000000",
-                              "0.0000000001", "99999999999999999999999999", "1 000", "usd"}) {
-        EXPECT_EQ(parse_usd(wrong), std::nullopt) << wrong;
-    }
-    EXPECT_EQ(parse_usd(std::string(200, '0') + "1"), std::nullopt);
-}
-
-TEST(Usd, Formats) {
-    EXPECT_EQ(format_usd(0), "0");
-    EXPECT_EQ(format_usd(123'000), "0.000123");
-    EXPECT_EQ(format_usd(1), "0.000000001");
-    EXPECT_EQ(format_usd(12'000'000'000), "12");
-    EXPECT_EQ(format_usd(10'500'000'000), "10.5");
-    EXPECT_EQ(format_usd(-500'000'000), "-0.5");
-    EXPECT_EQ(format_usd(kMax), "9223372036.854775807");
-    EXPECT_EQ(format_usd(std::numeric_limits<int64_t>::min()), "-9223372036.854775808");
-}
-
-TEST(Usd, FormattedAmountsParseBack) {
-    std::mt19937_64 random(3);
-    for (int i = 0; i < 10'000; ++i) {
-        const auto amount =
-            static_cast<NanoUsd>((random() >> (2 + random() % 60)) % 9'000'000'000'000'000'000u);
-        EXPECT_EQ(parse_usd(format_usd(amount)), amount);
-    }
+    EXPECT_EQ(rate(*table.find("claude-sonnet-4-5"), Rate::cache_write), 3'750'000 * kPico);
+    ASSERT_NE(table.find("whisper-1"), nullptr);
+    EXPECT_EQ(table.find("whisper-1")->units()[Rate::input_second], kOneUsd / 10'000);
 }
 
 }  // namespace

@@ -71,6 +71,7 @@ TEST(JsonResponse, ReadsAChatCompletion) {
     usage.reasoning_tokens = 192;
     usage.audio_prompt_tokens = 7;
     usage.audio_completion_tokens = 3;
+    usage.terms.at_s = 1741569952;
     EXPECT_TRUE(facts.has_usage);
     EXPECT_EQ(facts.usage, usage);
     EXPECT_EQ(facts.model, "gpt-4o-2024-11-20");
@@ -87,7 +88,7 @@ TEST(JsonResponse, CountsAllOutput) {
             {"id":"call_2","type":"function","function":{"name":"set","arguments":""}}]}},
         {"message":{"reasoning":"ab","refusal":"no","content":"c"}},
         {"text":"xyz"}, {"message":{"function_call":{"name":"f","arguments":"{}"}}}],
-        "text":"not", "message":{"content":"output"}})")
+        "message":{"content":"not output"}})")
                   .output_bytes,
               4 + 3 + 7 + 3 + 2 + 2 + 1 + 3 + 1 + 2);
 }
