@@ -14,10 +14,10 @@ struct TierName {
 
 // OpenAI's and Anthropic's service_tier, Gemini's serviceTier and Vertex AI's trafficType. OpenAI's
 // "scale" and Google's provisioned throughput are paid for ahead; their list price is the standard
-// one. "fast" is another name for OpenAI's priority.
+// one. "fast" is another name for OpenAI's priority. Ours is the first of each tier.
 constexpr TierName kTierNames[] = {
-    {"default", ServiceTier::standard},
     {"standard", ServiceTier::standard},
+    {"default", ServiceTier::standard},
     {"standard_only", ServiceTier::standard},
     {"scale", ServiceTier::standard},
     {"on_demand", ServiceTier::standard},
@@ -42,6 +42,12 @@ bool is_same_name(std::string_view name, std::string_view lower_case) noexcept {
 }
 
 }  // namespace
+
+std::string_view name_of(ServiceTier tier) noexcept {
+    return std::find_if(std::begin(kTierNames), std::end(kTierNames),
+                        [tier](const TierName& known) { return known.tier == tier; })
+        ->name;
+}
 
 std::optional<ServiceTier> parse_service_tier(std::string_view name) noexcept {
     const auto* found =

@@ -27,6 +27,9 @@ struct BillingTerms {
     bool operator==(const BillingTerms&) const = default;
 };
 
+// "standard", "flex" …
+std::string_view name_of(ServiceTier tier) noexcept;
+
 // A provider's or client's name of a tier, in any case: "default", "priority", "FLEX",
 // "ON_DEMAND_PRIORITY" … Nothing for a name that does not tell one, such as "auto".
 std::optional<ServiceTier> parse_service_tier(std::string_view name) noexcept;

@@ -174,10 +174,14 @@ void append_amounts(Writer& w, const Row& row) {
     w.number(R"(,"reasoning_tokens":)", row.usage.reasoning_tokens);
     w.number(R"(,"audio_prompt_tokens":)", row.usage.audio_prompt_tokens);
     w.number(R"(,"audio_completion_tokens":)", row.usage.audio_completion_tokens);
+    w.number(R"(,"searches":)", row.usage.searches);
+    w.text(R"(,"service_tier":)", llm::name_of(row.usage.terms.tier));
     w.number(R"(,"cost_nano_usd":)", row.cost.total());
     w.number(R"(,"input_nano_usd":)", row.cost.input);
     w.number(R"(,"cached_nano_usd":)", row.cost.cached);
     w.number(R"(,"output_nano_usd":)", row.cost.output);
+    w.number(R"(,"reasoning_nano_usd":)", row.cost.reasoning);
+    w.number(R"(,"tools_nano_usd":)", row.cost.tools);
     w.number(R"(,"held_nano_usd":)", row.held);
     w.text(R"(,"price_version":)", row.price_version);
     w.text(R"(,"usage_source":)", name_of(row.source));

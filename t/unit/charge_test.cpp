@@ -82,7 +82,7 @@ TEST(Charge, TakesThePromptThatAStreamToldBeforeItEnded) {
     ending.facts.has_prompt = true;
     ending.facts.usage.prompt_tokens = 700;
     ending.facts.usage.completion_tokens = 1;
-    ending.facts.output_bytes = 40;
+    ending.output_tokens = 40;
     const auto charge = llm::charge(ending, kHeld, kPrice);
     EXPECT_EQ(charge.source, UsageSource::counted);
     EXPECT_EQ(charge.usage.prompt_tokens, 700);
