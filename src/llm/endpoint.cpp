@@ -11,12 +11,15 @@ struct KnownPath {
 };
 
 // A path stands before the ones that it ends with.
-constexpr std::array<KnownPath, 5> kPaths{{
+constexpr std::array<KnownPath, 8> kPaths{{
     {"/chat/completions", Endpoint::chat_completions},
     {"/completions", Endpoint::completions},
     {"/embeddings", Endpoint::embeddings},
     {"/models", Endpoint::models},
     {"/utils/token_counter", Endpoint::token_counter},
+    {"/spend/calculate", Endpoint::cost},
+    {"/cost/estimate", Endpoint::cost},
+    {"/model/info", Endpoint::model_info},
 }};
 
 }  // namespace

@@ -15,7 +15,7 @@ constexpr std::array<std::string_view, 7> kKindNames{
 constexpr Kinds kAnyKind = ~0U;
 constexpr Kinds kStringOrArray = bit(Kind::string) | bit(Kind::array);
 
-constexpr NameTable kFields(std::array<KnownField, 23>{{
+constexpr NameTable kFields(std::array<KnownField, 24>{{
     {"n", Field::n, bit(Kind::integer)},
     {"user", Field::user, bit(Kind::string)},
     {"text", Field::format, kAnyKind},
@@ -33,6 +33,7 @@ constexpr NameTable kFields(std::array<KnownField, 23>{{
     {"max_tokens", Field::max_tokens, bit(Kind::integer)},
     {"prediction", Field::other_text, kAnyKind},
     {"tool_choice", Field::tool_choice, kAnyKind},
+    {"service_tier", Field::service_tier, bit(Kind::string)},
     {"instructions", Field::system, kAnyKind},
     {"function_call", Field::tool_choice, kAnyKind},
     {"output_config", Field::format, kAnyKind},

@@ -38,6 +38,7 @@ enum class Field : uint8_t {
     n,
     best_of,
     user,
+    service_tier,
     metadata,
     // What becomes prompt tokens.
     messages,

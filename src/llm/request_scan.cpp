@@ -51,6 +51,7 @@ class RequestScan::Impl {
     bool stream_option(const Value& value);
     bool tag(const Value& value, int depth);
     bool read_bound(const Value& value, std::optional<TokenBound>& bound);
+    bool read_tier(const Value& value);
     bool read_choices(const Value& value, int64_t min);
     bool read_text(const Value& value, std::string_view param, std::string& out);
     bool check(std::optional<ApiError> error);
@@ -249,6 +250,8 @@ bool RequestScan::Impl::setting(const Value& value) {
             return read_text(value, field_->name, out_.model);
         case Field::user:
             return read_text(value, field_->name, out_.user);
+        case Field::service_tier:
+            return read_tier(value);
         case Field::stream:
             out_.stream = is_true(value);
             return true;
@@ -327,6 +330,13 @@ bool RequestScan::Impl::read_bound(const Value& value, std::optional<TokenBound>
     // A completion of no tokens is how the prompt's own log probabilities are asked for.
     const int64_t min = endpoint_ == Endpoint::completions ? 0 : 1;
     return check(read_integer(value, field_->name, min, kMaxTokensField, bound->tokens.emplace()));
+}
+
+bool RequestScan::Impl::read_tier(const Value& value) {
+    std::string name;
+    const bool valid = read_text(value, field_->name, name);
+    out_.service_tier = parse_service_tier(name);
+    return valid;
 }
 
 bool RequestScan::Impl::read_choices(const Value& value, int64_t min) {

@@ -14,6 +14,7 @@
 #include "llm/endpoint.hpp"
 #include "llm/json_scan.hpp"
 #include "llm/media_size.hpp"
+#include "llm/usage.hpp"
 
 namespace llm {
 
@@ -94,6 +95,9 @@ struct ScannedRequest {
 
     // Answers asked for: max(n, best_of) × prompts of a completions call. At least 1.
     int64_t choices = 1;
+
+    // The tier that the request asks for by name; nothing: by none that tells ("auto").
+    std::optional<ServiceTier> service_tier;
 
     std::string user;               // the request's end user ("user"), may be empty
     std::vector<std::string> tags;  // metadata.tags: ["…"]; at most kMaxTags

@@ -25,5 +25,7 @@ std::optional<NanoUsd> parse_usd(std::string_view text) noexcept;
 
 // Decimal USD without trailing zeros: "0.000123", "12", "-0.5".
 std::string format_usd(NanoUsd amount);
+// The same of a price: "0.00000015".
+std::string format_rate(AttoUsd rate);
 
 }  // namespace llm

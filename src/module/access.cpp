@@ -4,6 +4,7 @@
 #include "module/authenticate.hpp"
 #include "module/body.hpp"
 #include "module/call.hpp"
+#include "module/cost_answer.hpp"
 #include "module/models_list.hpp"
 #include "module/refusal.hpp"
 #include "module/token_counter.hpp"
@@ -75,8 +76,11 @@ int64_t most_tokens_admitted(const Caller& caller) noexcept {
 }
 
 void bound_cost(Call& call) {
-    const llm::HoldBound bound = llm::hold_bound(call.order, call.endpoint, call.prompt.most,
-                                                 call.scanned.max_tokens, call.scanned.choices);
+    llm::RequestTraits traits;
+    traits.tier = call.scanned.service_tier;
+    const llm::HoldBound bound =
+        llm::hold_bound(call.order, call.endpoint, call.prompt.most, call.scanned.max_tokens,
+                        call.scanned.choices, traits);
     call.held_tokens = {call.prompt.tokens, bound.completion_tokens, bound.cost};
 }
 
@@ -179,13 +183,15 @@ ngx_int_t start(Call& call) {
     if (auto error = authenticate(call)) {
         return answer_error(call, *error);
     }
-    const bool lists_models =
-        call.endpoint == llm::Endpoint::models && (call.r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD));
-    if (lists_models) {
-        return answer_json(call, NGX_HTTP_OK, list_models(call.gateway, *call.caller));
+    const bool is_list =
+        call.endpoint == llm::Endpoint::models || call.endpoint == llm::Endpoint::model_info;
+    if (is_list && (call.r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD))) {
+        const bool openai = call.endpoint == llm::Endpoint::models;
+        return answer_json(call, NGX_HTTP_OK,
+                           openai ? list_models(call.gateway, *call.caller)
+                                  : describe_models(call.gateway, *call.caller));
     }
-    if (call.endpoint == llm::Endpoint::unknown || call.endpoint == llm::Endpoint::models ||
-        call.r->method != NGX_HTTP_POST) {
+    if (call.endpoint == llm::Endpoint::unknown || is_list || call.r->method != NGX_HTTP_POST) {
         return answer_error(
             call, llm::unknown_route(io::view(call.r->method_name), io::view(call.r->uri)));
     }
@@ -213,7 +219,13 @@ ngx_int_t begin_scan(Call& call) {
         return kError;
     }
     call.body = *body;
-    call.scan.emplace(call.body, call.endpoint);
+    if (call.endpoint == llm::Endpoint::cost) {
+        if (const auto answered = answer_cost_query(call)) {
+            return *answered;
+        }
+    }
+    // A cost that is asked for a prompt takes what a token counter takes.
+    call.scan.emplace(call.body, call.is_spend() ? call.endpoint : llm::Endpoint::token_counter);
     call.stage = Call::Stage::preparing;
     return NGX_OK;
 }
@@ -246,8 +258,11 @@ ngx_int_t prepare(Call& call) {
 }
 
 ngx_int_t ask_ledger(Call& call) {
-    if (!call.is_spend()) {
+    if (call.endpoint == llm::Endpoint::token_counter) {
         return answer_json(call, NGX_HTTP_OK, token_count(call));
+    }
+    if (call.endpoint == llm::Endpoint::cost) {
+        return answer_json(call, NGX_HTTP_OK, cost_of_request(call));
     }
     bound_cost(call);
     make_claims(call);

@@ -55,9 +55,7 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
         return attempts == 0 ? nullptr : order[attempts - 1];
     }
     // Asks a provider for something, or is refused that: makes a spend row.
-    bool is_spend() const noexcept {
-        return endpoint != llm::Endpoint::models && endpoint != llm::Endpoint::token_counter;
-    }
+    bool is_spend() const noexcept { return !llm::is_local(endpoint); }
     bool has_next_deployment() const noexcept { return attempts < order.size(); }
     std::span<const ledger::Claim> asked_claims() const noexcept {
         return {claims.data(), n_claims};

@@ -17,7 +17,7 @@ ConfError error_at(const Place& place, const std::string& what) {
     return ConfError(what + " in " + place.file + ":" + std::to_string(place.line));
 }
 
-llm::ModelPrice price_for(const Gateway& gateway, const DraftRoute& route) {
+llm::ModelPrice list_price(const Gateway& gateway, const DraftRoute& route) {
     for (const std::string& name : {route.model, route.logical_model}) {
         if (const llm::ModelPrice* price = gateway.prices->find(name)) {
             return *price;
@@ -26,9 +26,22 @@ llm::ModelPrice price_for(const Gateway& gateway, const DraftRoute& route) {
     if (gateway.unknown_price) {
         return *gateway.unknown_price;
     }
+    if (route.price.input && route.price.output) {
+        return {};
+    }
     throw error_at(route.place, "no price for model \"" + route.model +
-                                    "\": add it to the file of llm_prices, or give llm_prices "
-                                    "unknown=free or unknown=IN/OUT");
+                                    "\": add it to the file of llm_prices, give llm_prices "
+                                    "unknown=free or unknown=IN/OUT, or the route input_price= "
+                                    "and output_price=");
+}
+
+llm::ModelPrice price_for(const Gateway& gateway, const DraftRoute& route) {
+    llm::ModelPrice price = list_price(gateway, route);
+    const llm::PriceOverride& agreed = route.price;
+    if (agreed.input || agreed.output || agreed.cache_read || agreed.cache_write) {
+        price.override_with(agreed);
+    }
+    return price;
 }
 
 // A deployment may have a name that tells no family ("gpt4o-eu"): then the logical model's does.

@@ -218,9 +218,24 @@ void provider(ngx_conf_t* cf, void* conf) {
     gateway_of(conf).catalog.add_provider(std::move(provider));
 }
 
+std::optional<llm::AttoUsd> take_price(Arguments& args, std::string_view name) {
+    const std::string_view value = args.take(name);
+    if (value.empty()) {
+        return std::nullopt;
+    }
+    const auto price = llm::parse_usd_per_million(value);
+    if (!price) {
+        throw ConfError("invalid value \"" + std::string(value) + "\" of \"" + std::string(name) +
+                        "\", expected USD per 1M tokens");
+    }
+    return price;
+}
+
 void model_route(ngx_conf_t* cf, void* conf) {
     Arguments args(cf);
     DraftRoute route;
+    route.price = {take_price(args, "input_price"), take_price(args, "output_price"),
+                   take_price(args, "cache_read_price"), take_price(args, "cache_write_price")};
     const std::string_view model = args.take("model");
     const std::string_view weight = args.take("weight");
     route.backup = args.take_flag("backup");

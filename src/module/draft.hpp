@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "io/ngx.hpp"
+#include "llm/model_price.hpp"
 
 namespace module {
 
@@ -23,6 +24,7 @@ struct DraftRoute {
     std::string model;
     uint32_t weight = 1;
     bool backup = false;
+    llm::PriceOverride price;
     Place place;
 };
 

@@ -6,6 +6,20 @@ namespace module {
 
 namespace {
 
+void append_rate(std::string& out, std::string_view name, llm::AttoUsd rate) {
+    out.append(",\"").append(name).append("\":").append(llm::format_rate(rate));
+}
+
+void append_prices(std::string& out, const llm::ModelPrice& price) {
+    const llm::TokenRates& rates = price.rates(llm::ServiceTier::standard, 0);
+    out += R"("max_output_tokens":)";
+    out += price.max_output_tokens > 0 ? std::to_string(price.max_output_tokens) : "null";
+    append_rate(out, "input_cost_per_token", rates[llm::Rate::input]);
+    append_rate(out, "output_cost_per_token", rates[llm::Rate::output]);
+    append_rate(out, "cache_read_input_token_cost", rates[llm::Rate::cache_read]);
+    append_rate(out, "cache_creation_input_token_cost", rates[llm::Rate::cache_write]);
+}
+
 void append_model(std::string& out, const std::string& name, const llm::LogicalModel& model) {
     if (out.back() != '[') {
         out += ',';
@@ -15,7 +29,20 @@ void append_model(std::string& out, const std::string& name, const llm::LogicalM
     // OpenAI's field is when the model was made; a logical model has no such date.
     out += R"(,"object":"model","created":0,"owned_by":)";
     llm::append_json_string(out, model.deployments.front()->provider->name);
-    out += '}';
+    out += R"(,"model_info":{)";
+    append_prices(out, model.deployments.front()->price);
+    out += "}}";
+}
+
+void append_deployment(std::string& out, const std::string& name,
+                       const llm::Deployment& deployment) {
+    out += out.back() == '[' ? R"({"model_name":)" : R"(,{"model_name":)";
+    llm::append_json_string(out, name);
+    out += R"(,"litellm_params":{"model":)";
+    llm::append_json_string(out, deployment.name);
+    out += R"(},"model_info":{)";
+    append_prices(out, deployment.price);
+    out += "}}";
 }
 
 }  // namespace
@@ -30,6 +57,20 @@ std::string list_models(const Gateway& gateway, const Caller& caller) {
     for (const auto& [alias, target] : gateway.catalog.aliases()) {
         if (caller.may_use(alias, target)) {
             append_model(out, alias, *gateway.catalog.resolve(alias));
+        }
+    }
+    out += "]}";
+    return out;
+}
+
+std::string describe_models(const Gateway& gateway, const Caller& caller) {
+    std::string out = R"({"data":[)";
+    for (const auto& [name, model] : gateway.catalog.models()) {
+        if (!caller.may_use(name, name)) {
+            continue;
+        }
+        for (const auto& deployment : model.deployments) {
+            append_deployment(out, name, *deployment);
         }
     }
     out += "]}";

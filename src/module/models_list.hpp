@@ -10,4 +10,8 @@ namespace module {
 // use.
 std::string list_models(const Gateway& gateway, const Caller& caller);
 
+// LiteLLM's GET /model/info, {"data":[…]}: every deployment of the models that this caller may use,
+// and the standard prices of a short prompt, in USD per token.
+std::string describe_models(const Gateway& gateway, const Caller& caller);
+
 }  // namespace module
