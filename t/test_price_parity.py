@@ -3,8 +3,10 @@ usage in support/cost_shapes.py. Where they differ, our rule is named with the p
 says so, and what litellm itself says when it is asked by that rule has to be our cost."""
 
 import collections
+import concurrent.futures
 import dataclasses
 import json
+import os
 import subprocess
 import typing
 
@@ -17,7 +19,8 @@ PRICES = ROOT / "conf/model_prices.json"
 COST = ROOT / "build/cost"
 LITELLM = ROOT / "build/litellm/bin/python"
 TOLERANCE = 1e-9  # USD
-NOT_COMPARABLE = ("needs a login", "another entry is found", "No pricing information found")
+SHARE = 40_000  # calls that one process of litellm answers
+NOT_COMPARABLE = ("not found by its name", "No pricing information found")
 
 
 @dataclasses.dataclass
@@ -99,9 +102,13 @@ def our_costs(calls):
 
 def litellm_costs(calls):
     """USD, or what kept litellm from telling."""
-    script = ROOT / "t/support/litellm_costs.py"
-    lines = answers_of([LITELLM, script], [json.dumps(call) for call in calls])
-    return [line if line.startswith("error") else float(line) for line in lines]
+    command = [LITELLM, ROOT / "t/support/litellm_costs.py"]
+    lines = [json.dumps(call) for call in calls]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+        shares = threads.map(lambda share: answers_of(command, share),
+                             [lines[start:start + SHARE] for start in range(0, len(lines), SHARE)])
+        answers = [line for share in shares for line in share]
+    return [line if line.startswith("error") else float(line) for line in answers]
 
 
 def is_same(ours, theirs):
