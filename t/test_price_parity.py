@@ -40,7 +40,8 @@ def has_search(call):
 
 
 def costs_as_text(entry, kind):
-    return entry.get(f"input_cost_per_{kind}_token") == entry["input_cost_per_token"]
+    field = f"input_cost_per_{kind}_token"
+    return field in entry and entry[field] == entry.get("input_cost_per_token")
 
 
 DIFFERENCES = [
@@ -124,16 +125,19 @@ def check_uncompared(ours, theirs):
 
 
 def explained(different, prices):
-    """Per difference, the calls that litellm finds our cost for when it is asked by that rule; and
+    """Per difference, how many calls litellm finds our cost for when it is asked by that rule; and
     the calls that remain."""
-    counts = []
-    for difference in DIFFERENCES:
-        asked = [one for one in different if difference.holds(prices[one[1]["model"]], one[1])]
-        theirs = litellm_costs([{**call, "rule": difference.rule} for _, call, _ in asked])
-        right = {id(one) for one, cost in zip(asked, theirs) if is_same(one[2], cost)}
-        different = [one for one in different if id(one) not in right]
-        counts.append(len(right))
-    return counts, different
+    asked = [(place, difference) for place, (_, call, _) in enumerate(different)
+             for difference in DIFFERENCES if difference.holds(prices[call["model"]], call)]
+    theirs = litellm_costs([{**different[place][1], "rule": difference.rule}
+                            for place, difference in asked])
+    reasons = {}  # the first that explains a call
+    for (place, difference), cost in zip(asked, theirs):
+        if is_same(different[place][2], cost):
+            reasons.setdefault(place, difference.ours)
+    counts = collections.Counter(reasons.values())
+    rest = [one for place, one in enumerate(different) if place not in reasons]
+    return [counts[difference.ours] for difference in DIFFERENCES], rest
 
 
 @pytest.mark.timeout(300)
