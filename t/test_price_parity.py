@@ -3,8 +3,10 @@ usage in support/cost_shapes.py. Where they differ, our rule is named with the p
 says so, and what litellm itself says when it is asked by that rule has to be our cost."""
 
 import collections
+import concurrent.futures
 import dataclasses
 import json
+import os
 import subprocess
 import typing
 
@@ -17,7 +19,8 @@ PRICES = ROOT / "conf/model_prices.json"
 COST = ROOT / "build/cost"
 LITELLM = ROOT / "build/litellm/bin/python"
 TOLERANCE = 1e-9  # USD
-NOT_COMPARABLE = ("needs a login", "another entry is found", "No pricing information found")
+SHARE = 40_000  # calls that one process of litellm answers
+NOT_COMPARABLE = ("not found by its name", "No pricing information found")
 
 
 @dataclasses.dataclass
@@ -37,7 +40,8 @@ def has_search(call):
 
 
 def costs_as_text(entry, kind):
-    return entry.get(f"input_cost_per_{kind}_token") == entry["input_cost_per_token"]
+    field = f"input_cost_per_{kind}_token"
+    return field in entry and entry[field] == entry.get("input_cost_per_token")
 
 
 DIFFERENCES = [
@@ -99,9 +103,13 @@ def our_costs(calls):
 
 def litellm_costs(calls):
     """USD, or what kept litellm from telling."""
-    script = ROOT / "t/support/litellm_costs.py"
-    lines = answers_of([LITELLM, script], [json.dumps(call) for call in calls])
-    return [line if line.startswith("error") else float(line) for line in lines]
+    command = [LITELLM, ROOT / "t/support/litellm_costs.py"]
+    lines = [json.dumps(call) for call in calls]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+        shares = threads.map(lambda share: answers_of(command, share),
+                             [lines[start:start + SHARE] for start in range(0, len(lines), SHARE)])
+        answers = [line for share in shares for line in share]
+    return [line if line.startswith("error") else float(line) for line in answers]
 
 
 def is_same(ours, theirs):
@@ -117,16 +125,19 @@ def check_uncompared(ours, theirs):
 
 
 def explained(different, prices):
-    """Per difference, the calls that litellm finds our cost for when it is asked by that rule; and
+    """Per difference, how many calls litellm finds our cost for when it is asked by that rule; and
     the calls that remain."""
-    counts = []
-    for difference in DIFFERENCES:
-        asked = [one for one in different if difference.holds(prices[one[1]["model"]], one[1])]
-        theirs = litellm_costs([{**call, "rule": difference.rule} for _, call, _ in asked])
-        right = {id(one) for one, cost in zip(asked, theirs) if is_same(one[2], cost)}
-        different = [one for one in different if id(one) not in right]
-        counts.append(len(right))
-    return counts, different
+    asked = [(place, difference) for place, (_, call, _) in enumerate(different)
+             for difference in DIFFERENCES if difference.holds(prices[call["model"]], call)]
+    theirs = litellm_costs([{**different[place][1], "rule": difference.rule}
+                            for place, difference in asked])
+    reasons = {}  # the first that explains a call
+    for (place, difference), cost in zip(asked, theirs):
+        if is_same(different[place][2], cost):
+            reasons.setdefault(place, difference.ours)
+    counts = collections.Counter(reasons.values())
+    rest = [one for place, one in enumerate(different) if place not in reasons]
+    return [counts[difference.ours] for difference in DIFFERENCES], rest
 
 
 @pytest.mark.timeout(300)

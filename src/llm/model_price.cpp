@@ -66,6 +66,28 @@ bool may_serve(ServiceTier tier, const RequestTraits& traits) noexcept {
     return tier == ServiceTier::standard || tier == *traits.tier;
 }
 
+void set_between(TokenRates& rates, Rate first, Rate end, AttoUsd value) noexcept {
+    for (auto i = static_cast<size_t>(first); i < static_cast<size_t>(end); ++i) {
+        rates[static_cast<Rate>(i)] = value;
+    }
+}
+
+void replace(TokenRates& rates, const PriceOverride& agreed) noexcept {
+    if (agreed.input) {
+        set_between(rates, Rate::input, Rate::output, *agreed.input);
+    }
+    if (agreed.output) {
+        set_between(rates, Rate::output, Rate::citation_token, *agreed.output);
+    }
+    for (const Rate read : {Rate::cache_read, Rate::explicit_cache_read, Rate::audio_cache_read,
+                            Rate::image_cache_read}) {
+        rates[read] = agreed.cache_read.value_or(rates[read]);
+    }
+    for (const Rate write : {Rate::cache_write, Rate::cache_write_long}) {
+        rates[write] = agreed.cache_write.value_or(rates[write]);
+    }
+}
+
 // What is left of a whole as parts of it are taken off.
 class Remainder {
   public:
@@ -127,26 +149,27 @@ ModelPrice ModelPrice::flat(AttoUsd input, AttoUsd output) {
     return price;
 }
 
-void ModelPrice::override_with(const PriceOverride& agreed) noexcept {
-    const auto set = [](TokenRates& rates, Rate first, Rate end, AttoUsd value) {
-        for (auto i = static_cast<size_t>(first); i < static_cast<size_t>(end); ++i) {
-            rates[static_cast<Rate>(i)] = value;
+void ModelPrice::list_half_price_batch() {
+    std::vector<RateCard> batch = cards_;
+    std::erase_if(batch, [](const RateCard& card) { return card.tier != ServiceTier::standard; });
+    for (RateCard& card : batch) {
+        card.tier = ServiceTier::batch;
+        for (size_t i = 0; i < kTokenRates; ++i) {
+            card.rates[static_cast<Rate>(i)] /= 2;
         }
-    };
+    }
+    cards_.insert(cards_.end(), batch.begin(), batch.end());
+}
+
+void ModelPrice::override_with(const PriceOverride& agreed) {
+    if (!has_tier(ServiceTier::batch)) {
+        list_half_price_batch();
+    }
     for (RateCard& card : cards_) {
-        if (agreed.input) {
-            set(card.rates, Rate::input, Rate::output, *agreed.input);
-        }
-        if (agreed.output) {
-            set(card.rates, Rate::output, Rate::citation_token, *agreed.output);
-        }
-        for (const Rate read : {Rate::cache_read, Rate::explicit_cache_read, Rate::audio_cache_read,
-                                Rate::image_cache_read}) {
-            card.rates[read] = agreed.cache_read.value_or(card.rates[read]);
-        }
-        for (const Rate write : {Rate::cache_write, Rate::cache_write_long}) {
-            card.rates[write] = agreed.cache_write.value_or(card.rates[write]);
-        }
+        replace(card.rates, agreed);
+    }
+    if (agreed.input && agreed.output) {
+        uplifts_ = {};
     }
     off_peak_.reset();
     has_token_price_ = !has_only_free_tokens();
@@ -213,10 +236,9 @@ int64_t ModelPrice::uplift(const BillingTerms& terms) const noexcept {
     return Uplifts::kOne * speed;
 }
 
-bool ModelPrice::is_half_price_batch(const BillingTerms& terms) const noexcept {
-    return terms.tier == ServiceTier::batch &&
-           std::none_of(cards_.begin(), cards_.end(),
-                        [](const RateCard& card) { return card.tier == ServiceTier::batch; });
+bool ModelPrice::has_tier(ServiceTier tier) const noexcept {
+    return std::any_of(cards_.begin(), cards_.end(),
+                       [tier](const RateCard& card) { return card.tier == tier; });
 }
 
 AttoUsd ModelPrice::search_rate(const BillingTerms& terms) const noexcept {
@@ -322,7 +344,8 @@ Cost ModelPrice::cost(const Usage& usage) const noexcept {
     add_tools(usage, sums);
 
     const int64_t whole = 2 * uplift(usage.terms);
-    const int64_t factor = is_half_price_batch(usage.terms) ? whole / 2 : whole;
+    const bool is_batch = usage.terms.tier == ServiceTier::batch;
+    const int64_t factor = is_batch && !has_tier(ServiceTier::batch) ? whole / 2 : whole;
     Rounding rounding;
     Wide sum = 0;
     const auto part = [&](Wide atto) {
@@ -355,6 +378,7 @@ NanoUsd ModelPrice::upper_bound(int64_t prompt_tokens, int64_t completion_tokens
     // Without tokens, what has a price by token too is billed by its unit.
     Usage units = traits.units;
     units.prompt_tokens = units.completion_tokens = 0;
+    units.searches = std::max(units.searches, least_searches_);
     Sums sums;
     add_prompt(units, rates_of(units), sums);  // citations
     add_units(units, sums);

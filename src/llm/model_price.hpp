@@ -141,8 +141,9 @@ struct RequestTraits {
 };
 
 // What an operator agreed with a provider, instead of the list price. A side that is set costs that
-// at every tier and length and for every modality; cached tokens cost what is set for them, else
-// what input costs.
+// at every tier and length, as a batch too, and for every modality; cached tokens cost what is set
+// for them, else what input costs. If both sides are set, no factor for a place or for speed is
+// added.
 struct PriceOverride {
     std::optional<AttoUsd> input, output, cache_read, cache_write;  // per token
 };
@@ -166,7 +167,7 @@ class ModelPrice {
     NanoUsd upper_bound(int64_t prompt_tokens, int64_t completion_tokens,
                         const RequestTraits& traits = {}) const noexcept;
 
-    void override_with(const PriceOverride& agreed) noexcept;
+    void override_with(const PriceOverride& agreed);
     // A code interpreter's session costs what it does there.
     void take_container_price(const ModelPrice& container) noexcept;
 
@@ -187,7 +188,8 @@ class ModelPrice {
     const RateCard* find_card(ServiceTier tier, int64_t prompt_tokens) const noexcept;
     const TokenRates& rates_of(const Usage& usage) const noexcept;
     bool has_only_free_tokens() const noexcept;
-    bool is_half_price_batch(const BillingTerms& terms) const noexcept;
+    bool has_tier(ServiceTier tier) const noexcept;
+    void list_half_price_batch();
     int64_t uplift(const BillingTerms& terms) const noexcept;
     AttoUsd search_rate(const BillingTerms& terms) const noexcept;
     void add_prompt(const Usage& usage, const TokenRates& rates, Sums& sums) const noexcept;
@@ -201,6 +203,7 @@ class ModelPrice {
     Uplifts uplifts_;
     std::shared_ptr<const OffPeak> off_peak_;  // nullptr: none
     SearchContext default_search_ = SearchContext::medium;
+    int64_t least_searches_ = 0;        // of a model that searches unasked
     bool searches_per_prompt_ = false;  // many searches for one prompt are billed as one
     bool has_token_price_ = false;
 };

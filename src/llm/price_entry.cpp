@@ -79,14 +79,17 @@ std::optional<AttoUsd> CardResolver::listed_here(Rate rate) const noexcept {
 }
 
 // A modality that costs what text costs does so at every tier and length; one with a price of its
-// own keeps it where no other is listed.
+// own keeps it where no other is listed, but for a batch, which is half of it.
 AttoUsd CardResolver::modality(Rate rate, Rate plain, const TokenRates& rates) const noexcept {
     if (const auto here = listed_here(rate)) {
         return *here;
     }
     const auto base = listing_.exact(rate, ServiceTier::standard, 0);
     const bool as_text = !base || base == listing_.exact(plain, ServiceTier::standard, 0);
-    return as_text || is_batch() ? rates[plain] : *base;
+    if (as_text) {
+        return rates[plain];
+    }
+    return is_batch() ? half(*base) : *base;
 }
 
 AttoUsd CardResolver::reasoning(const TokenRates& rates) const noexcept {
@@ -152,9 +155,6 @@ TokenRates CardResolver::resolve() const noexcept {
     rates[Rate::audio_output] = modality(Rate::audio_output, Rate::output, rates);
     rates[Rate::image_output] = modality(Rate::image_output, Rate::output, rates);
     rates[Rate::video_output] = modality(Rate::video_output, Rate::output, rates);
-    if (is_batch() && image_output && !listed_here(Rate::image_output)) {
-        rates[Rate::image_output] = *image_output;
-    }
     return rates;
 }
 
@@ -281,8 +281,12 @@ void PriceEntry::resolve_tools(std::string_view model, ModelPrice& price) const 
         search_costs(kXaiSearch);
     } else if (provider == "perplexity") {
         price.default_search_ = SearchContext::low;
+        price.least_searches_ = 1;
     } else if (provider == "openai" && !price.units_.has(Rate::file_search)) {
         price.units_.set(Rate::file_search, kOpenAiFileSearch);
+    }
+    if (model.find("-search") != std::string_view::npos) {
+        price.least_searches_ = 1;
     }
 }
 

@@ -43,17 +43,17 @@ inline constexpr int64_t kMaxCount = 1'000'000'000'000;
 struct Usage {
     int64_t prompt_tokens = 0;
     int64_t completion_tokens = 0;
-    int64_t cached_tokens = 0;            // prompt tokens read from the provider's cache
-    int64_t cache_write_tokens = 0;       // prompt tokens written to it
-    int64_t cache_write_long_tokens = 0;  // those of cache_write_tokens that stay for hours
+    int64_t cached_tokens = 0;       // prompt tokens read from the provider's cache
+    int64_t cache_write_tokens = 0;  // prompt tokens written to it
     int64_t reasoning_tokens = 0;
-
     int64_t audio_prompt_tokens = 0;
+    int64_t audio_completion_tokens = 0;
+
+    int64_t cache_write_long_tokens = 0;  // those of cache_write_tokens that stay for hours
+    int64_t cached_audio_tokens = 0;      // both in cached_tokens and in audio_prompt_tokens
+    int64_t cached_image_tokens = 0;
     int64_t image_prompt_tokens = 0;
     int64_t video_prompt_tokens = 0;
-    int64_t cached_audio_tokens = 0;  // both in cached_tokens and in audio_prompt_tokens
-    int64_t cached_image_tokens = 0;
-    int64_t audio_completion_tokens = 0;
     int64_t image_completion_tokens = 0;
     int64_t video_completion_tokens = 0;
     int64_t citation_tokens = 0;  // Perplexity: what was read on the way, beside the prompt
@@ -71,7 +71,7 @@ struct Usage {
     int64_t video_us = 0;       // and of video
     int64_t duration_us = 0;    // microseconds of the audio transcribed, or that the answer took
 
-    BillingTerms terms;
+    BillingTerms terms{};
 
     int64_t total_tokens() const noexcept { return prompt_tokens + completion_tokens; }
     bool operator==(const Usage&) const = default;

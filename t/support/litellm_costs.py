@@ -31,8 +31,6 @@ CALL_TYPES = {"audio_transcription": "transcription", "audio_speech": "speech",
 
 def provider_of(model):
     name = litellm.model_cost[model]["litellm_provider"]
-    if name in NEED_LOGIN:
-        raise LookupError(f"{name} needs a login")
     if name.startswith("vertex_ai"):
         return "vertex_ai"
     return "bedrock" if name == "bedrock_converse" else name
@@ -42,11 +40,25 @@ def prices_of(model):
     return {field: price for field, price in litellm.model_cost[model].items() if "cost" in field}
 
 
-def check_entry(model, provider):
-    """Its names are looked up in several ways: another entry may be found first."""
+def finds(model, provider):
+    """Names are looked up in several ways: another entry may be found first."""
+    if provider in NEED_LOGIN:
+        return False
     key = litellm.get_model_info(model, custom_llm_provider=provider)["key"]
-    if prices_of(key) != prices_of(model):
-        raise LookupError("another entry is found by this name")
+    return prices_of(key) == prices_of(model)
+
+
+def has_search(call):
+    return "web_search" in json.dumps(call["usage"]) if "usage" in call else False
+
+
+def cost_by_entry(call, provider):
+    """By the calculator for all providers, which can be handed the entry."""
+    if call.get("service_tier") == "batch" or "usage" not in call or has_search(call):
+        raise LookupError("its entry is not found by its name")
+    return sum(utils.generic_cost_per_token(
+        call["model"], Usage(**call["usage"]), provider, service_tier=call.get("service_tier"),
+        model_info=litellm.model_cost[call["model"]]))
 
 
 def sized_image_cost(model, provider, images, size):
@@ -61,7 +73,8 @@ def image_cost(call, provider):
     usage = call.get("usage")
     if usage is None and ("-x-" in model or "stability." in model):
         return sized_image_cost(model, provider, len(images), call["size"])
-    check_entry(model, provider)
+    if not finds(model, provider):
+        raise LookupError("its entry is not found by its name")
     response = ImageResponse(data=images, usage=ImageUsage(**usage) if usage else None)
     return utils.CostCalculatorUtils.route_image_generation_cost_calculator(
         model, response, provider, n=len(images), size=call.get("size"), call_type="image_generation")
@@ -99,11 +112,12 @@ def cost(call):
     provider, mode = provider_of(model), litellm.model_cost[model].get("mode")
     if "data" in call:
         return image_cost(call, provider)
-    check_entry(model, provider)
     at = datetime.datetime.fromtimestamp(call.get("created", 0), datetime.timezone.utc)
     utils.current_billing_time = lambda: at
     if "rule" in call:
         return by_rule(call, provider)
+    if not finds(model, provider):
+        return cost_by_entry(call, provider)
     tier, fields = call.get("service_tier"), call.get("usage", {})
     usage = Usage(**fields)
     batch = tier == "batch"
@@ -113,9 +127,8 @@ def cost(call):
         call_type="retrieve_batch" if batch else CALL_TYPES.get(mode, "completion"),
         prompt_characters=call.get("characters"),
         audio_transcription_file_duration=call.get("seconds", 0.0))
-    searched = "web_search" in json.dumps(fields)
     tools = StandardBuiltInToolCostTracking.get_cost_for_built_in_tools(
-        model, None, usage, provider) if searched else 0
+        model, None, usage, provider) if has_search(call) else 0
     return sum(parts) + tools
 
 

@@ -319,6 +319,15 @@ TEST(Bound, TakesWhatTheRequestMayTrigger) {
     EXPECT_EQ(price.upper_bound(1000, 10, traits), kRequest + 10'000'000 + 1'000'000);
 }
 
+TEST(Bound, CountsASearchThatNobodyAskedFor) {
+    const std::string fields = R"("input_cost_per_token": 0, "search_context_cost_per_query": {
+        "search_context_size_low": 0.005, "search_context_size_medium": 0.008})";
+    EXPECT_EQ(model(fields).upper_bound(0, 0), 0);
+    EXPECT_EQ(model(fields + R"(,"litellm_provider":"perplexity")").upper_bound(0, 0), 5'000'000);
+    const auto table = PriceTable::parse(R"({"gpt-4o-search-preview":{)" + fields + "}}");
+    EXPECT_EQ(table->find("gpt-4o-search-preview")->upper_bound(0, 0), 8'000'000);
+}
+
 // Any price list, and any usage that a request of at most these tokens may have.
 TEST(Bound, HoldsForRandomPricesAndUsages) {
     std::mt19937_64 random(7);
@@ -389,6 +398,19 @@ TEST(Override, ReplacesASide) {
     price.override_with(
         {.input = {}, .output = 0, .cache_read = 1'000'000'000, .cache_write = 2'000'000'000});
     EXPECT_EQ(price.cost(usage).total(), 198'001 * 1000 + 1000 + 2000);
+}
+
+TEST(Override, IsOfBatchesToo) {
+    Usage usage = usage_of(1000, 100);
+    usage.terms.tier = ServiceTier::batch;
+    EXPECT_EQ(ModelPrice::flat(1'000'000'000, 2'000'000'000).cost(usage).total(), 1200);
+    ModelPrice price = kClaude;
+    price.override_with(
+        {.input = 1'000'000'000, .output = {}, .cache_read = {}, .cache_write = {}});
+    EXPECT_EQ(price.cost(usage).total(), 1000 + 100 * 7500) << "half of the list's output";
+    usage.terms.fast = true;
+    price.override_with({.input = 1'000'000'000, .output = 0, .cache_read = {}, .cache_write = {}});
+    EXPECT_EQ(price.cost(usage).total(), 1000);
 }
 
 TEST(Cost, FreeMeansThatNothingCosts) {

@@ -214,7 +214,7 @@ TEST(Prices, ResolvesABatch) {
     EXPECT_EQ(rate(price, Rate::cache_read, batch), 900'000 * kPico) << "no discount is listed";
     EXPECT_EQ(rate(price, Rate::cache_write, batch), 1'000'000 * kPico);
     EXPECT_EQ(rate(price, Rate::cache_write_long, batch), 2'000'000 * kPico);
-    EXPECT_EQ(rate(price, Rate::audio_input, batch), 900'000 * kPico);
+    EXPECT_EQ(rate(price, Rate::audio_input, batch), 4'500'000 * kPico);
     EXPECT_EQ(rate(price, Rate::image_output, batch), 15'000'000 * kPico);
     EXPECT_EQ(rate(price, Rate::input, batch, 200'001), 2'000'000 * kPico)
         << "half of the price above the threshold";
