@@ -94,6 +94,17 @@ def test_chunked_body_too_large(gateway, mock):
     assert mock.count() == 0
 
 
+def test_body_that_cannot_be_stored(gateway, mock):
+    one = gateway()
+    one.expect_alarm("tmp/body/")
+    (one.prefix / "tmp/body").rename(one.prefix / "tmp/gone")
+    (one.prefix / "tmp/body").write_text("no directory")
+    answer = one.client.post(CHAT, json=chat("x " * 1_000_000))  # more than stays in memory
+    assert_openai_error(answer, 500)
+    assert one.wait_row()["status"] == 500
+    assert mock.count() == 0
+
+
 @pytest.mark.parametrize(
     "method, path",
     [("POST", "/v1/unknown"), ("GET", CHAT), ("DELETE", "/v1/models"), ("POST", "/v1/chat")],

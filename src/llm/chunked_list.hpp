@@ -29,9 +29,6 @@ class ChunkedList {
         back() = value;
     }
 
-    // Takes the last ones away; `size` is no more than size().
-    void truncate(size_t size) noexcept { size_ = size; }
-
     size_t size() const noexcept { return size_; }
     bool empty() const noexcept { return size_ == 0; }
     T& operator[](size_t i) noexcept { return (*chunks_[i / kChunk])[i % kChunk]; }

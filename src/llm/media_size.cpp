@@ -32,7 +32,7 @@ std::string_view base64_of(std::string_view data) {
 // The bytes of base64, one after another. Reads 0 behind the end, and says so.
 class Base64Reader {
   public:
-    explicit Base64Reader(std::string_view text) : text_(text) {}
+    explicit Base64Reader(std::string_view text) : text_(text.substr(0, kMostText)) {}
 
     uint8_t byte() {
         while (bits_ < 8) {
@@ -79,6 +79,9 @@ class Base64Reader {
     bool ended() const { return ended_; }
 
   private:
+    // More than a header's digits and escapes take: line breaks alone, however many, end here.
+    static constexpr size_t kMostText = 2 * kMostHeaderBytes;
+
     // Slashes may stand escaped, and line breaks do.
     uint8_t next_digit() {
         while (!text_.empty()) {

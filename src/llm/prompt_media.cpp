@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "llm/media_size.hpp"
 #include "llm/prompt_text.hpp"
 
@@ -38,7 +40,7 @@ void PromptText::on_media(PromptKey key, const Value& value) {
                 (is_string && (equals(value, "document") || equals(value, "input_file")));
             return add_other(value);
         case PromptKey::reference:
-            block.references += is_string ? 1 : 0;
+            block.refers = block.refers || is_string;
             return add_other(value);
         case PromptKey::file_data:
             return on_file_data(value);
@@ -56,7 +58,7 @@ void PromptText::on_media(PromptKey key, const Value& value) {
 
 void PromptText::on_image(const Value& value) {
     if (value.kind == Kind::string) {
-        out_.images.push_back({{}, image_size(value.text)});
+        keep_image({{}, image_size(value.text)});
     } else if (value.kind == Kind::object) {
         open(Place::image);
     } else {
@@ -75,7 +77,7 @@ void PromptText::on_source(const Value& value) {
 void PromptText::on_image_member(PromptKey key, const Value& value) {
     const bool is_string = value.kind == Kind::string;
     if (key == PromptKey::url && is_string) {
-        out_.images.push_back({{}, image_size(value.text)});
+        keep_image({{}, image_size(value.text)});
     } else if (key == PromptKey::detail && is_string) {
         frames_.back().detail = detail_of(value);
     } else {
@@ -90,7 +92,8 @@ void PromptText::on_source_member(PromptKey key, const Value& value) {
         case PromptKey::type:
             source.is_text = source.is_text ||
                              (is_string && (equals(value, "text") || equals(value, "content")));
-            source.references += is_string && (equals(value, "url") || equals(value, "file"));
+            source.refers = source.refers ||
+                            (is_string && (equals(value, "url") || equals(value, "file")));
             return add_other(value);
         case PromptKey::media_type:
             read_media_type(value);
@@ -99,7 +102,7 @@ void PromptText::on_source_member(PromptKey key, const Value& value) {
             source.is_text = true;
             return enter(value);
         case PromptKey::data:
-            return enter(value);  // until its end tells what it is
+            return is_string ? keep_data(value) : enter(value);
         default:
             return add_other(value);
     }
@@ -121,7 +124,7 @@ void PromptText::read_media_type(const Value& value) {
 
 void PromptText::on_sound_member(PromptKey key, const Value& value) {
     if (key == PromptKey::data && value.kind == Kind::string) {
-        frames_.back().data = value.text;
+        keep_data(value);
     } else if (key == PromptKey::format && value.kind == Kind::string) {
         frames_.back().is_pcm = equals(value, "pcm16");
     } else {
@@ -147,6 +150,21 @@ void PromptText::on_file_data(const Value& value) {
     }
 }
 
+// Of data that stands twice the first is taken for text, which counts most.
+void PromptText::keep_data(const Value& value) {
+    const auto before = std::exchange(frames_.back().data, value);
+    if (before) {
+        add_text(*before);
+    }
+}
+
+void PromptText::keep_image(const PromptImage& image) {
+    const auto before = std::exchange(frames_.back().image, image);
+    if (before) {
+        out_.images.push_back(*before);
+    }
+}
+
 void PromptText::close(const Frame& frame, size_t end) {
     switch (frame.place) {
         case Place::structure:
@@ -164,58 +182,47 @@ void PromptText::close(const Frame& frame, size_t end) {
     }
 }
 
+// Its block may have a detail for it.
 void PromptText::close_image(const Frame& frame) {
-    if (out_.images.size() == frame.first_image) {
-        out_.images.push_back({});
-    }
-    for (size_t i = frame.first_image; i < out_.images.size(); ++i) {
-        out_.images[i].detail = frame.detail;
-    }
+    PromptImage image = frame.image.value_or(PromptImage());
+    image.detail = frame.detail;
+    keep_image(image);
 }
 
-// The data of an image or a file has been taken for text so far.
 void PromptText::close_source(const Frame& frame) {
-    if (frame.is_text || !(frame.is_file || frame.is_image || frame.references > 0)) {
-        return;
+    if (!frame.data) {
+        frames_.back().refers = frames_.back().refers || (frame.refers && !frame.is_text);
+    } else if (frame.is_text || !(frame.is_file || frame.is_image)) {
+        add_text(*frame.data);
+    } else if (frame.is_file) {
+        out_.file_bytes += base64_bytes(frame.data->text);
+    } else {
+        out_.images.push_back({{}, image_size(frame.data->text)});
     }
-    for (size_t i = frame.first_text; i < out_.text.size(); ++i) {
-        const std::string_view data = body_.substr(out_.text[i].begin, out_.text[i].size());
-        out_.text_bytes -= static_cast<int64_t>(data.size());
-        if (frame.is_file) {
-            out_.file_bytes += base64_bytes(data);
-        } else if (frame.is_image) {
-            out_.images.push_back({{}, image_size(data)});
-        }
-    }
-    out_.text.truncate(frame.first_text);
-    frames_.back().references += frame.references;
 }
 
 void PromptText::close_sound(const Frame& frame) {
-    if (frame.data.empty()) {
+    if (!frame.data || frame.data->text.empty()) {
         ++out_.remote_media;
         return;
     }
-    const AudioLength length = audio_length(frame.data, frame.is_pcm);
+    const AudioLength length = audio_length(frame.data->text, frame.is_pcm);
     out_.audio.expected += length.expected;
     out_.audio.at_most += length.at_most;
 }
 
 void PromptText::close_block(const Frame& frame) {
-    if (frame.is_file) {
-        out_.remote_media += frame.references;
-    } else {
-        for (uint32_t i = 0; i < frame.references; ++i) {
-            out_.images.push_back({});
+    if (frame.image) {
+        PromptImage image = *frame.image;
+        if (image.detail == PromptImage::Detail::automatic) {
+            image.detail = frame.detail;
         }
+        out_.images.push_back(image);
     }
-    if (frame.detail == PromptImage::Detail::automatic) {
-        return;
-    }
-    for (size_t i = frame.first_image; i < out_.images.size(); ++i) {
-        if (out_.images[i].detail == PromptImage::Detail::automatic) {
-            out_.images[i].detail = frame.detail;
-        }
+    if (frame.refers && frame.is_file) {
+        ++out_.remote_media;
+    } else if (frame.refers) {
+        out_.images.push_back({frame.detail, {}});
     }
 }
 

@@ -63,10 +63,7 @@ void PromptText::enter(const Value& value) {
 }
 
 PromptText::Frame& PromptText::open(Place place) {
-    Frame& frame = frames_.emplace_back(Frame{.place = place});
-    frame.first_text = out_.text.size();
-    frame.first_image = out_.images.size();
-    return frame;
+    return frames_.emplace_back(Frame{.place = place});
 }
 
 void PromptText::open_structure(Structure::Rule rule, const Value& value) {
@@ -122,7 +119,7 @@ void PromptText::on_value(const Value& value) {
         case Place::block:
             return on_member(key, value);
         case Place::tools:
-            return open_structure(Structure::Rule::tool, value);
+            return on_tool(value);
         case Place::structure:
         case Place::in_structure:
             if (is_container(value.kind)) {
@@ -137,6 +134,14 @@ void PromptText::on_value(const Value& value) {
             return on_sound_member(key, value);
         case Place::file:
             return on_file_member(key, value);
+    }
+}
+
+void PromptText::on_tool(const Value& value) {
+    if (value.kind == Kind::object) {
+        open_structure(Structure::Rule::tool, value);
+    } else {
+        enter(value);
     }
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -73,15 +74,16 @@ class PromptText {
         Place place;
         Structure::Rule rule = Structure::Rule::json;  // of a structure
         PromptImage::Detail detail = PromptImage::Detail::automatic;
-        bool is_text = false;     // a source: outweighs the others
-        bool is_file = false;     // a source or block
-        bool is_image = false;    // a source of the image's bytes
-        bool is_pcm = false;      // a sound
-        uint32_t references = 0;  // a block or source: to files or images
-        size_t begin = 0;         // of a structure
-        size_t first_text = 0;    // out_.text and out_.images from here on are its
-        size_t first_image = 0;
-        std::string_view data{};  // of a sound
+        bool is_text = false;   // a source: outweighs the others
+        bool is_file = false;   // a source or block
+        bool is_image = false;  // a source of the image's bytes
+        bool is_pcm = false;    // a sound
+        bool refers = false;    // a block or source: to a file or image that stands elsewhere
+        size_t begin = 0;       // of a structure
+        // What is decided when all members are known; never more than one of each, so that the end
+        // of a frame takes no longer than that.
+        std::optional<Value> data{};         // of a source or sound: a string
+        std::optional<PromptImage> image{};  // of a block or image
     };
 
     static constexpr uint32_t held_bit(Field field) { return 1U << static_cast<unsigned>(field); }
@@ -94,6 +96,7 @@ class PromptText {
     void add_text(const Value& value);
     void add_other(const Value& value);
     void add_implied_message();
+    void on_tool(const Value& value);
     void on_element(const Value& value);
     void count_element(Kind kind);
     void on_member(PromptKey key, const Value& value);
@@ -110,6 +113,8 @@ class PromptText {
     void on_sound_member(PromptKey key, const Value& value);
     void on_file_member(PromptKey key, const Value& value);
     void on_file_data(const Value& value);
+    void keep_data(const Value& value);
+    void keep_image(const PromptImage& image);
     void close(const Frame& frame, size_t end);
     void close_image(const Frame& frame);
     void close_source(const Frame& frame);

@@ -33,6 +33,7 @@ ngx_int_t read_body(Call& call) {
     r->preserve_body = 1;  // a further attempt sends it again
     const ngx_int_t rc = ngx_http_read_client_request_body(r, run_phases_again);
     if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        call.stage = Call::Stage::reading_body;
         return rc;
     }
     if (rc == NGX_AGAIN) {
@@ -302,6 +303,9 @@ ngx_int_t advance(Call& call) {
         }
     }
     switch (call.stage) {
+        case Stage::reading_body:  // its reader gave up, and an error_page brought us back
+        case Stage::failed:
+            return answer_error(call, llm::from_status(kError));
         case Stage::decided:
             return act_on_decision(call);
         case Stage::forwarded:
@@ -320,8 +324,8 @@ ngx_int_t access_handler(ngx_http_request_t* r) noexcept {
     if (!conf->enabled || r != r->main) {
         return NGX_DECLINED;
     }
+    Call* call = Call::find(r);
     try {
-        Call* call = Call::find(r);
         if (call == nullptr) {
             const auto* main =
                 static_cast<MainConf*>(ngx_http_get_module_main_conf(r, ngx_http_llm_module));
@@ -330,6 +334,9 @@ ngx_int_t access_handler(ngx_http_request_t* r) noexcept {
         return call == nullptr ? kError : advance(*call);
     } catch (const std::exception& error) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "llm: %s", error.what());
+        if (call != nullptr) {
+            call->stage = Call::Stage::failed;
+        }
         return kError;
     }
 }

@@ -28,7 +28,7 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
   public:
     enum class Stage : uint8_t {
         started,       // nothing done yet
-        reading_body,  // nginx reads the body and will run the phases again
+        reading_body,  // nginx reads the body and will run the phases again, or has failed to
         body_read,
         preparing,  // the body is scanned and its prompt counted
         in_queue,   // for the next turn of that
@@ -36,6 +36,7 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
         decided,
         forwarded,  // handed to proxy_pass; seen again only through error_page → @llm_next
         answered,   // we answered ourselves
+        failed,     // unexpectedly; seen again only through error_page
     };
 
     Call(ngx_http_request_t* request, const Gateway& gateway);

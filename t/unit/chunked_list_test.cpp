@@ -31,23 +31,6 @@ TEST(ChunkedList, NeverMovesWhatItHolds) {
     EXPECT_EQ(*first, 7);
 }
 
-TEST(ChunkedList, GoesOnAfterTruncation) {
-    for (const size_t size : {0U, 1U, 63U, 64U, 65U, 128U, 200U}) {
-        ChunkedList<size_t> list;
-        for (size_t i = 0; i < 200; ++i) {
-            list.push_back(i);
-        }
-        list.truncate(size);
-        EXPECT_EQ(list.size(), size);
-        for (size_t i = 0; i < 100; ++i) {
-            list.push_back(1000 + i);
-        }
-        for (size_t i = 0; i < size + 100; ++i) {
-            EXPECT_EQ(list[i], i < size ? i : 1000 + i - size);
-        }
-    }
-}
-
 TEST(ChunkedList, IsEmptyAfterAMove) {
     ChunkedList<int> list;
     list.push_back(1);

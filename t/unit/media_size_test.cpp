@@ -68,6 +68,11 @@ TEST(MediaSize, DoesNotKnowWhatHasNoHeader) {
     // A frame header that begins too late: a segment of 64 KB goes before it.
     const std::string segment = "/9j/4f//" + std::string(88'000, 'A') + kJpegExif.substr(4);
     EXPECT_EQ(size_of(segment), "0x0");
+    std::string line_breaks;
+    for (size_t i = 0; i < kMostHeaderBytes; ++i) {
+        line_breaks += "\\n";
+    }
+    EXPECT_EQ(size_of(line_breaks + kPng), "0x0");
 }
 
 TEST(MediaSize, SurvivesAnything) {

@@ -198,13 +198,24 @@ TEST(PromptText, StructuresKnowTheirRule) {
         R"({"model":"m","messages":[{}],"tools":[{"content":"no"},[1],"x"],"functions":{"a":[]},)"
         R"("tool_choice":"auto","function_call":{"name":"f"},"response_format": {"type" : "\u006a"} ,)"
         R"("text":null})");
-    EXPECT_EQ(s.structures(Structure::Rule::tool),
-              (Strings{R"({"content":"no"})", "[1]", "\"x\""}));
+    EXPECT_EQ(s.structures(Structure::Rule::tool), Strings{R"({"content":"no"})"});
     EXPECT_EQ(s.structures(Structure::Rule::json), Strings{R"({"a":[]})"});
     EXPECT_EQ(s.structures(Structure::Rule::tool_choice), (Strings{"\"auto\"", R"({"name":"f"})"}));
     EXPECT_EQ(s.structures(Structure::Rule::format), Strings{R"({"type" : "\u006a"})"});
-    EXPECT_TRUE(s.text().empty());
+    EXPECT_EQ(s.text(), Strings{"x"});
     EXPECT_EQ(s.prompt.other_bytes, 0);
+}
+
+TEST(PromptText, WhatStandsTwiceCountsTwice) {
+    const Scanned images = content(R"({"image_url":"u","image_url":{"url":"u","url":"v"}})");
+    EXPECT_EQ(images.images(), (Strings{"0x0 auto", "0x0 auto", "0x0 auto"}));
+    const Scanned source =
+        content(R"({"source":{"media_type":"application/pdf","data":"abcd","data":"efgh"}})");
+    EXPECT_EQ(source.text(), Strings{"abcd"});
+    EXPECT_EQ(source.prompt.file_bytes, base64_bytes("efgh"));
+    const Scanned sound = content(R"({"input_audio":{"data":"abcd","data":"efgh"}})");
+    EXPECT_EQ(sound.text(), Strings{"abcd"});
+    EXPECT_EQ(sound.prompt.audio.at_most, audio_length("efgh", false).at_most);
 }
 
 TEST(PromptText, ImagesHaveADetailAndASize) {

@@ -41,6 +41,18 @@ std::string_view description(yajl_val object) {
     return text;
 }
 
+// Of the key that the scan has come upon.
+std::string name_of_key(const json::Scan& scan, std::string_view json) {
+    std::string name;
+    json::unescape(json.substr(scan.raw().begin + 1, scan.raw().size() - 2), name);
+    return name;
+}
+
+// Members of a format that no model is shown.
+bool is_setting(std::string_view name) {
+    return name == "type" || name == "format" || name == "verbosity" || name == "effort";
+}
+
 class ToolCounter {
   public:
     explicit ToolCounter(Encoding& encoding) : counter_(encoding) {}
@@ -142,17 +154,21 @@ std::optional<int64_t> tool_choice_tokens(std::string_view json, Encoding& encod
     return kNamed + counter.tokens();
 }
 
-std::string_view schema_in(std::string_view json) noexcept {
+std::string_view schema_in(std::string_view json) {
     json::Scan scan(json);
     scan.allow(json.size());
+    bool only_settings = true;
     bool at_schema = false;
     size_t begin = 0;
     int depth = 0;  // around the schema; 0: not found yet
     for (;;) {
         switch (scan.next()) {
-            case json::Event::key:
-                at_schema = json.substr(scan.raw().begin, scan.raw().size()) == "\"schema\"";
+            case json::Event::key: {
+                const std::string name = name_of_key(scan, json);
+                at_schema = name == "schema";
+                only_settings = only_settings && is_setting(name);
                 break;
+            }
             case json::Event::value:
                 if (depth == 0 && at_schema && scan.kind() == json::Kind::object) {
                     begin = scan.raw().begin;
@@ -166,7 +182,7 @@ std::string_view schema_in(std::string_view json) noexcept {
                 }
                 break;
             default:
-                return {};
+                return only_settings ? std::string_view() : json;
         }
     }
 }
