@@ -28,6 +28,8 @@ size_t plain_bytes(const uint8_t* text, size_t bytes, TextForm form) noexcept;
 void classify(const uint8_t* text, size_t stretches, CharSets* sets) noexcept;
 void classify_high(const Vocabulary& vocabulary, Pattern pattern, const uint8_t* text,
                    size_t stretches, CharSets* sets) noexcept;
+void add_blocks(Pattern pattern, const CharMap& map, const uint8_t* text, size_t size,
+                PieceBatch& batch) noexcept;
 Known count_known(const Memo<NarrowKey>& memo, const uint8_t* text, const uint16_t* ends,
                   size_t number, uint16_t* unknown) noexcept;
 template <class Key>

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "llm/tokenizer/piece_block.hpp"
 #include "llm/tokenizer/vocabulary.hpp"
 
 namespace llm::tokenizer::avx512 {
@@ -224,6 +225,17 @@ LLM_AVX512 void classify_high(const Vocabulary& vocabulary, Pattern pattern, con
         its.number |= with(kNumber);
         its.space |= with(kSpace);
         its.cut = with(kCut);
+    }
+}
+
+// The same as anywhere, but for the instructions that it is made of.
+LLM_AVX512 __attribute__((flatten)) void add_blocks(Pattern pattern, const CharMap& map,
+                                                    const uint8_t* text, size_t size,
+                                                    PieceBatch& batch) noexcept {
+    if (pattern == Pattern::o200k) {
+        tokenizer::add_blocks<Pattern::o200k>(map, text, size, batch);
+    } else {
+        tokenizer::add_blocks<Pattern::cl100k>(map, text, size, batch);
     }
 }
 

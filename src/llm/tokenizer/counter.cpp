@@ -91,11 +91,10 @@ const uint8_t* Counter::add_pieces(PieceBatch& batch, const uint8_t* p, const ui
     CharMap map;
     map.fill(encoding_->kernels(), encoding_->vocabulary(), kPattern, text, size);
     while (batch.end() < size) {
+        encoding_->kernels().add_blocks(kPattern, map, text, size, batch);
         const size_t begin = batch.end();
-        PieceBlock<kPattern> block(map.at(begin), text + begin, end);
-        if (const uint64_t ends = block.ends(); ends != 0) {
-            batch.add_all(ends);
-            continue;
+        if (begin == size) {
+            break;
         }
         const auto piece_end = static_cast<size_t>(scanner.piece(text + begin, end) - text);
         if (scanner.met_end() && !is_last) {

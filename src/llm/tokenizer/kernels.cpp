@@ -1,5 +1,6 @@
 #include "llm/tokenizer/kernels.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -8,27 +9,50 @@
 #include "llm/tokenizer/char_sets.hpp"
 #include "llm/tokenizer/memo.hpp"
 #include "llm/tokenizer/merge.hpp"
+#include "llm/tokenizer/piece_block.hpp"
 #include "llm/tokenizer/vocabulary.hpp"
 
 namespace llm::tokenizer {
 namespace {
 
+// A stretch, whose sets are four times those of a window.
+class Windows {
+  public:
+    explicit Windows(const uint8_t* p) noexcept
+        : windows_{AsciiWindow(p), AsciiWindow(p + 16), AsciiWindow(p + 32), AsciiWindow(p + 48)} {}
+
+    template <class SetOf>
+    uint64_t set(SetOf set_of) const noexcept {
+        return uint64_t{set_of(windows_[0])} | uint64_t{set_of(windows_[1])} << 16 |
+               uint64_t{set_of(windows_[2])} << 32 | uint64_t{set_of(windows_[3])} << 48;
+    }
+    uint64_t equals(char c) const noexcept {
+        return set([c](const AsciiWindow& window) { return window.equals(c); });
+    }
+
+  private:
+    static_assert(AsciiWindow::kBytes == 16 && CharMap::kStretch == 64);
+
+    AsciiWindow windows_[4];
+};
+
 void classify(const uint8_t* text, size_t stretches, CharSets* sets) noexcept {
     for (; stretches > 0; --stretches, ++sets, text += CharMap::kStretch) {
-        *sets = {};
-        for (size_t i = 0; i < CharMap::kStretch; i += AsciiWindow::kBytes) {
-            const AsciiWindow window(text + i);
-            sets->upper |= uint64_t{window.upper()} << i;
-            sets->lower |= uint64_t{window.lower()} << i;
-            sets->number |= uint64_t{window.digits()} << i;
-            sets->space |= uint64_t{window.spaces()} << i;
-            sets->line_break |= uint64_t{window.line_breaks()} << i;
-            sets->blank |= uint64_t{window.equals(' ')} << i;
-            sets->apostrophe |= uint64_t{window.equals('\'')} << i;
-            sets->slash |= uint64_t{window.equals('/')} << i;
-            sets->high |= uint64_t{window.high()} << i;
-            sets->continuation |= uint64_t{window.continuations()} << i;
-        }
+        const Windows windows(text);
+        sets->upper = windows.set([](const AsciiWindow& window) { return window.upper(); });
+        sets->lower = windows.set([](const AsciiWindow& window) { return window.lower(); });
+        sets->number = windows.set([](const AsciiWindow& window) { return window.digits(); });
+        sets->space = windows.set([](const AsciiWindow& window) { return window.spaces(); });
+        sets->line_break =
+            windows.set([](const AsciiWindow& window) { return window.line_breaks(); });
+        sets->blank = windows.equals(' ');
+        sets->apostrophe = windows.equals('\'');
+        sets->slash = windows.equals('/');
+        sets->high = windows.set([](const AsciiWindow& window) { return window.high(); });
+        sets->continuation =
+            windows.set([](const AsciiWindow& window) { return window.continuations(); });
+        sets->mark = 0;
+        sets->cut = 0;
     }
 }
 
@@ -51,10 +75,21 @@ size_t sequence_bytes(const uint8_t* p) noexcept {
     return 0;
 }
 
+bool is_plain(const Windows& windows, TextForm form) noexcept {
+    const uint64_t high = windows.set([](const AsciiWindow& window) { return window.high(); });
+    return (high | (form == TextForm::json ? windows.equals('\\') : 0)) == 0;
+}
+
 size_t plain_bytes(const uint8_t* text, size_t bytes, TextForm form) noexcept {
     const uint8_t* p = text;
     const uint8_t* end = p + bytes;
     while (static_cast<size_t>(end - p) >= AsciiWindow::kBytes) {
+        while (static_cast<size_t>(end - p) >= CharMap::kStretch && is_plain(Windows(p), form)) {
+            p += CharMap::kStretch;
+        }
+        if (static_cast<size_t>(end - p) < AsciiWindow::kBytes) {
+            break;
+        }
         const AsciiWindow window(p);
         const uint32_t special = window.high() | (form == TextForm::json ? window.equals('\\') : 0);
         const auto plain =
@@ -72,15 +107,6 @@ size_t plain_bytes(const uint8_t* text, size_t bytes, TextForm form) noexcept {
         }
     }
     return static_cast<size_t>(p - text);
-}
-
-uint64_t with_class(const uint8_t* classes, CharClass wanted) noexcept {
-    const auto bit = static_cast<uint32_t>(std::countr_zero(uint32_t{wanted}));
-    uint64_t set = 0;
-    for (size_t i = 0; i < CharMap::kStretch; i += AsciiWindow::kBytes) {
-        set |= uint64_t{AsciiWindow(classes + i).with_bit(bit)} << i;
-    }
-    return set;
 }
 
 // Writes the class of a text's characters over all of their bytes, as far as they are not ASCII,
@@ -118,8 +144,11 @@ void classify_high(const Vocabulary& vocabulary, Pattern pattern, const uint8_t*
         if (its.high == 0) {
             continue;
         }
+        const Windows windows(classes + i * CharMap::kStretch);
         const auto with = [&](CharClass wanted) {
-            return with_class(classes + i * CharMap::kStretch, wanted) & its.high;
+            const auto bit = static_cast<uint32_t>(std::countr_zero(uint32_t{wanted}));
+            return its.high &
+                   windows.set([bit](const AsciiWindow& window) { return window.with_bit(bit); });
         };
         if (pattern == Pattern::o200k) {
             its.upper |= with(kUpper);
@@ -133,16 +162,36 @@ void classify_high(const Vocabulary& vocabulary, Pattern pattern, const uint8_t*
     }
 }
 
+void add_blocks(Pattern pattern, const CharMap& map, const uint8_t* text, size_t size,
+                PieceBatch& batch) noexcept {
+    if (pattern == Pattern::o200k) {
+        add_blocks<Pattern::o200k>(map, text, size, batch);
+    } else {
+        add_blocks<Pattern::cl100k>(map, text, size, batch);
+    }
+}
+
 Known count_known(const Memo<NarrowKey>& memo, const uint8_t* text, const uint16_t* ends,
                   size_t number, uint16_t* unknown) noexcept {
+    constexpr size_t kAtOnce = 64;
     Known known{0, 0};
-    for (size_t i = 0; i < number; ++i) {
-        const size_t bytes = static_cast<size_t>(ends[i + 1] - ends[i]);
-        const NarrowKey key = narrow_key(text + ends[i], bytes <= kNarrowBytes ? bytes : 0);
-        const uint32_t count = memo.find(key, memo.set_of(key));
-        known.tokens += count;
-        unknown[known.unknown] = static_cast<uint16_t>(i);
-        known.unknown += count == 0;
+    for (size_t first = 0; first < number; first += kAtOnce) {
+        const size_t most = std::min(kAtOnce, number - first);
+        NarrowKey keys[kAtOnce];
+        uint32_t sets[kAtOnce];
+        for (size_t i = 0; i < most; ++i) {
+            const size_t begin = ends[first + i];
+            const size_t bytes = ends[first + i + 1] - begin;
+            keys[i] = narrow_key(text + begin, bytes <= kNarrowBytes ? bytes : 0);
+            sets[i] = static_cast<uint32_t>(memo.set_of(keys[i]));
+            memo.prefetch(sets[i]);
+        }
+        for (size_t i = 0; i < most; ++i) {
+            const uint32_t count = memo.find(keys[i], sets[i]);
+            known.tokens += count;
+            unknown[known.unknown] = static_cast<uint16_t>(first + i);
+            known.unknown += count == 0;
+        }
     }
     return known;
 }
@@ -150,6 +199,7 @@ Known count_known(const Memo<NarrowKey>& memo, const uint8_t* text, const uint16
 constexpr Kernels kPlain = {plain_bytes,
                             classify,
                             classify_high,
+                            add_blocks,
                             count_known,
                             count_by_merging<NarrowKey>,
                             count_by_merging<WideKey>};
@@ -158,6 +208,7 @@ constexpr Kernels kPlain = {plain_bytes,
 constexpr Kernels kAvx512 = {avx512::plain_bytes,
                              avx512::classify,
                              avx512::classify_high,
+                             avx512::add_blocks,
                              avx512::count_known,
                              avx512::count_by_merging<NarrowKey>,
                              avx512::count_by_merging<WideKey>};

@@ -9,6 +9,8 @@
 
 namespace llm::tokenizer {
 
+class CharMap;
+class PieceBatch;
 class Vocabulary;
 struct CharSets;
 template <class Key>
@@ -33,6 +35,11 @@ struct Kernels {
     // Adds the characters that are not ASCII, and the cuts. `high` ends with the text.
     void (*classify_high)(const Vocabulary& vocabulary, Pattern pattern, const uint8_t* text,
                           size_t stretches, CharSets* sets) noexcept;
+
+    // Adds the pieces from batch.end() on that can be found in blocks of 64 bytes, up to one that
+    // cannot.
+    void (*add_blocks)(Pattern pattern, const CharMap& map, const uint8_t* text, size_t size,
+                       PieceBatch& batch) noexcept;
 
     // The pieces of a text that lie between ends[0], ends[1] … ends[number]: the tokens of those
     // that a memo knows, and the numbers of the others, and of all of more than kNarrowBytes.

@@ -89,12 +89,10 @@ class Memo {
     // A bit for each way that holds the key.
 #if defined(__SSE2__)
     static uint32_t ways_of(const Key* keys, const Key& key) noexcept {
-        __m128i same[kWays];
-        for (size_t way = 0; way < kWays; ++way) {
-            same[way] = same_words(keys[way], key);
-        }
+        static_assert(kWays == 4);
         const __m128i halves =
-            _mm_packs_epi16(_mm_packs_epi32(same[0], same[1]), _mm_packs_epi32(same[2], same[3]));
+            _mm_packs_epi16(_mm_packs_epi32(same_words(keys[0], key), same_words(keys[1], key)),
+                            _mm_packs_epi32(same_words(keys[2], key), same_words(keys[3], key)));
         const __m128i all = _mm_cmpeq_epi32(halves, _mm_set1_epi8(-1));
         return static_cast<uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(all)));
     }

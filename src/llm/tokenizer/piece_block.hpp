@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "llm/tokenizer/char_sets.hpp"
+#include "llm/tokenizer/piece_batch.hpp"
 #include "llm/tokenizer/scanner.hpp"
 
 namespace llm::tokenizer {
@@ -230,6 +231,19 @@ auto PieceBlock<kPattern>::split_contractions(Set before_words) const noexcept -
         }
     }
     return begins;
+}
+
+// Adds the pieces that blocks find, one block after another, as long as they find any.
+template <Pattern kPattern>
+void add_blocks(const CharMap& map, const uint8_t* text, size_t size, PieceBatch& batch) noexcept {
+    while (batch.end() < size) {
+        PieceBlock<kPattern> block(map.at(batch.end()), text + batch.end(), text + size);
+        const uint64_t ends = block.ends();
+        if (ends == 0) {
+            return;
+        }
+        batch.add_all(ends);
+    }
 }
 
 }  // namespace llm::tokenizer
