@@ -54,7 +54,8 @@ $(MODULE): $(OBJS)/Makefile $(SOURCES)
 $(IMAGE_DIR): $(OBJS)/Makefile $(IMAGES)
 	@ln -sfn $(TOKENIZER) $@
 
-$(OBJS)/Makefile: config config.make $(wildcard src/*)
+# A room's time tells of files that came or went.
+$(OBJS)/Makefile: config config.make $(sort $(dir $(SOURCES)))
 	scripts/configure "$(NGINX_SRC)" "$(OBJS)" "$(CC)" "$(CC_OPT)" "$(LD_OPT)"
 
 $(BUILD)/tokenizer-image: scripts/tokenizer_image.cpp $(TOKENIZER_HDRS)

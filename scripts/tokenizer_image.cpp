@@ -11,6 +11,7 @@
 #include <iostream>
 #include <iterator>
 #include <map>
+#include <numeric>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -176,30 +177,79 @@ Bytes byte_pairs(const Ranks& ranks) {
     for (uint32_t token = kByteTokens; token < ranks.tokens.size(); ++token) {
         const Bytes& bytes = ranks.tokens[token];
         if (bytes.size() == 2) {
-            tokens[byte_at(bytes, 0) << 8 | byte_at(bytes, 1)] = token;
+            tokens[byte_at(bytes, 0) | byte_at(bytes, 1) << 8] = token;
         }
     }
     return raw(tokens);
 }
 
-Bytes pair_table(const std::vector<TokenParts>& parts) {
-    const uint32_t bits = table_bits(parts.size(), 0.8);
-    std::vector<uint64_t> table(size_t{1} << bits, kNoPair);
-    for (uint32_t token = kByteTokens; token < parts.size(); ++token) {
-        const auto [left, right] = parts[token];
-        insert(table, bits, pair_key(left, right), pair_slot(left, right, token), kNoPair);
-    }
-    return raw(table);
-}
+struct PairTable {
+    Bytes slots;
+    Bytes pilots;
+};
 
-Bytes pair_filter(const std::vector<TokenParts>& parts) {
-    std::vector<uint8_t> bits((size_t{1} << kFilterBits) / 8);
-    for (uint32_t token = kByteTokens; token < parts.size(); ++token) {
-        const uint32_t bit = filter_bit(pair_key(parts[token].left, parts[token].right));
-        bits[bit / 8] = static_cast<uint8_t>(bits[bit / 8] | 1u << bit % 8);
+// The pairs of one pilot have to find slots together, so those with many are placed first.
+class PairPlaces {
+  public:
+    explicit PairPlaces(const std::vector<TokenParts>& parts)
+        : bits_(table_bits(parts.size(), 0.8)),
+          slots_(size_t{1} << bits_, kNoPair),
+          pilots_(slots_.size() / 2) {
+        std::vector<std::vector<uint64_t>> groups(pilots_.size());
+        for (uint32_t token = kByteTokens; token < parts.size(); ++token) {
+            const auto [left, right] = parts[token];
+            groups[PairHash(left, right).pilot_place(bits_)].push_back(
+                pair_slot(left, right, token));
+        }
+        std::vector<size_t> order(groups.size());
+        std::iota(order.begin(), order.end(), 0);
+        std::stable_sort(order.begin(), order.end(),
+                         [&](size_t a, size_t b) { return groups[a].size() > groups[b].size(); });
+        for (const size_t group : order) {
+            place(groups[group], pilots_[group]);
+        }
     }
-    return raw(bits);
-}
+
+    PairTable table() const { return {raw(slots_), raw(pilots_)}; }
+
+  private:
+    static PairHash hash(uint64_t slot) {
+        return {static_cast<uint32_t>(slot >> 2 * kTokenBits),
+                static_cast<uint32_t>(slot >> kTokenBits & kNoToken)};
+    }
+
+    void place(const std::vector<uint64_t>& pairs, PairPilot& chosen) {
+        for (uint32_t pilot = 0; pilot < 256; ++pilot) {
+            if (try_pilot(pairs, static_cast<uint8_t>(pilot))) {
+                chosen.pilot = static_cast<uint8_t>(pilot);
+                for (const uint64_t pair : pairs) {
+                    chosen.filter =
+                        static_cast<uint8_t>(chosen.filter | 1u << hash(pair).filter_bit());
+                }
+                return;
+            }
+        }
+        throw std::runtime_error("no place for a pair");
+    }
+
+    bool try_pilot(const std::vector<uint64_t>& pairs, uint8_t pilot) {
+        for (size_t i = 0; i < pairs.size(); ++i) {
+            uint64_t& slot = slots_[hash(pairs[i]).slot_place(pilot, bits_)];
+            if (slot != kNoPair) {
+                for (size_t placed = 0; placed < i; ++placed) {
+                    slots_[hash(pairs[placed]).slot_place(pilot, bits_)] = kNoPair;
+                }
+                return false;
+            }
+            slot = pairs[i];
+        }
+        return true;
+    }
+
+    uint32_t bits_;
+    std::vector<uint64_t> slots_;
+    std::vector<PairPilot> pilots_;
+};
 
 struct SuffixTrie {
     Bytes nodes;
@@ -392,6 +442,7 @@ void build(std::string_view name, const char* ranks_path, const char* classes_pa
     for (uint32_t token = kByteTokens; token < parts.size(); ++token) {
         parts[token] = last_merge(ranks, token);
     }
+    const PairTable pairs = PairPlaces(parts).table();
     const SuffixTrie suffixes = suffix_trie(ranks);
     const CharClasses classes = char_classes(read_file(classes_path));
 
@@ -408,8 +459,8 @@ void build(std::string_view name, const char* ranks_path, const char* classes_pa
               key_table<WideKey>(ranks, kNarrowBytes + 1, kWideBytes, wide_key));
     image.add(&ImageHeader::byte_tokens, byte_tokens(ranks));
     image.add(&ImageHeader::byte_pairs, byte_pairs(ranks));
-    image.add(&ImageHeader::pairs, pair_table(parts));
-    image.add(&ImageHeader::pair_filter, pair_filter(parts));
+    image.add(&ImageHeader::pairs, pairs.slots);
+    image.add(&ImageHeader::pair_pilots, pairs.pilots);
     image.add(&ImageHeader::parts, raw(parts));
     image.add(&ImageHeader::suffix_nodes, suffixes.nodes);
     image.add(&ImageHeader::suffix_pairs, suffixes.pairs);

@@ -1,7 +1,6 @@
 #include <gtest/gtest.h>
 
 #include "llm/tokenizer/counter.hpp"
-#include "llm/tokenizer/fast_piece.hpp"
 #include "llm/tokenizer/merge.hpp"
 #include "llm/tokenizer/prefix_counter.hpp"
 #include "tokenizer_support.hpp"
@@ -14,16 +13,21 @@ const uint8_t* octets(const std::string& text) {
     return reinterpret_cast<const uint8_t*>(text.data());
 }
 
-class TokenizerCounter : public testing::TestWithParam<const char*> {
+// Every test with both encodings, and with the kernels of any processor and the best of this one.
+class TokenizerCounter
+    : public testing::TestWithParam<std::tuple<const char*, const Kernels& (*)() noexcept>> {
   protected:
-    Encoding encoding_{vocabulary(GetParam()), pattern_of(GetParam()), 7};
+    Encoding encoding_{vocabulary(std::get<0>(GetParam())), pattern_of(std::get<0>(GetParam())), 7,
+                       std::get<1>(GetParam())()};
 
     int64_t tokens(std::string_view text, TextForm form = TextForm::plain) {
         return count(encoding_, text, form);
     }
 };
 
-INSTANTIATE_TEST_SUITE_P(Encodings, TokenizerCounter, testing::ValuesIn(kEncodings));
+INSTANTIATE_TEST_SUITE_P(Encodings, TokenizerCounter,
+                         testing::Combine(testing::ValuesIn(kEncodings),
+                                          testing::Values(&plain_kernels, &best_kernels)));
 
 TEST_P(TokenizerCounter, CutAnywhere) {
     const std::string texts[] = {
@@ -120,6 +124,48 @@ TEST_P(TokenizerCounter, AnyBytesAnyCut) {
     }
 }
 
+// By the pieces that the scanner finds, one after another.
+int64_t count_pieces(Encoding& encoding, const std::string& text) {
+    const std::string padded = text + std::string(kReadableAfterEnd, '\0');
+    const uint8_t* p = octets(padded);
+    const uint8_t* end = p + text.size();
+    int64_t tokens = 0;
+    while (p < end) {
+        const uint8_t* after = encoding.pattern() == Pattern::o200k
+                                   ? Scanner<Pattern::o200k>(encoding.vocabulary()).piece(p, end)
+                                   : Scanner<Pattern::cl100k>(encoding.vocabulary()).piece(p, end);
+        tokens += encoding.count(p, static_cast<size_t>(after - p));
+        p = after;
+    }
+    return tokens;
+}
+
+// Blocks find the pieces that the scanner finds, wherever in a block they lie.
+TEST_P(TokenizerCounter, BlocksAsTheScanner) {
+    RandomText random(11);
+    for (int i = 0; i < 3000; ++i) {
+        std::string text;
+        for (uint32_t parts = 1 + random.below(8); parts > 0; --parts) {
+            text += random.next(1 + random.below(80));
+        }
+        EXPECT_EQ(tokens(text), count_pieces(encoding_, text)) << text;
+    }
+}
+
+// A text of many buffers, whose cuts fall anywhere.
+TEST_P(TokenizerCounter, LongTextsAsTheScanner) {
+    RandomText random(13);
+    for (int i = 0; i < 20; ++i) {
+        std::string text;
+        while (text.size() < 20'000) {
+            text += random.next(100);
+        }
+        const int64_t expected = count_pieces(encoding_, text);
+        EXPECT_EQ(tokens(text), expected);
+        EXPECT_EQ(count(encoding_, text, TextForm::plain, 3000), expected);
+    }
+}
+
 // What is longer than the buffer is counted by other means than what is not.
 TEST_P(TokenizerCounter, LongPiecesAsShortOnes) {
     const std::string ends[] = {"",  "'s", "'", " x", "\n",     "\n x",
@@ -135,19 +181,7 @@ TEST_P(TokenizerCounter, LongPiecesAsShortOnes) {
                     text += unit;
                 }
                 text += end;
-                int64_t expected = 0;
-                const std::string padded = text + std::string(kReadableAfterEnd, '\0');
-                const uint8_t* p = octets(padded);
-                const uint8_t* stop = p + text.size();
-                const auto add = [&](const uint8_t* after) {
-                    expected += encoding_.count(p, static_cast<size_t>(after - p));
-                    p = after;
-                };
-                while (p < stop) {
-                    add(encoding_.pattern() == Pattern::o200k
-                            ? Scanner<Pattern::o200k>(encoding_.vocabulary()).piece(p, stop)
-                            : Scanner<Pattern::cl100k>(encoding_.vocabulary()).piece(p, stop));
-                }
+                const int64_t expected = count_pieces(encoding_, text);
                 EXPECT_EQ(tokens(text), expected) << first << '|' << unit << '|' << end;
                 EXPECT_EQ(count(encoding_, text, TextForm::plain, 5), expected)
                     << first << '|' << unit << '|' << end;
@@ -156,7 +190,7 @@ TEST_P(TokenizerCounter, LongPiecesAsShortOnes) {
     }
 }
 
-// Three ways to count a piece: merging, by prefixes, and apart where nothing joins.
+// Ways to count a piece: merging alone, merging with others, by prefixes.
 TEST_P(TokenizerCounter, WaysToCountAgree) {
     RandomText random(5);
     PrefixCounter prefixes(encoding_.vocabulary());

@@ -42,6 +42,12 @@ class AsciiWindow {
     uint32_t high() const noexcept {
         return bits(bytes_);
     }
+    uint32_t continuations() const noexcept {
+        return bits(_mm_cmplt_epi8(bytes_, _mm_set1_epi8(static_cast<char>(0xC0))));
+    }
+    uint32_t with_bit(uint32_t bit) const noexcept {
+        return bits(_mm_sll_epi16(bytes_, _mm_cvtsi32_si128(static_cast<int>(7 - bit))));
+    }
     void store(uint8_t* out) const noexcept {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes_);
     }
@@ -86,6 +92,16 @@ class AsciiWindow {
     }
     uint32_t high() const noexcept {
         return in_range(0x80, 0xFF);
+    }
+    uint32_t continuations() const noexcept {
+        return in_range(0x80, 0xBF);
+    }
+    uint32_t with_bit(uint32_t bit) const noexcept {
+        uint32_t bits = 0;
+        for (uint32_t i = 0; i < kBytes; ++i) {
+            bits |= (bytes_[i] >> bit & 1u) << i;
+        }
+        return bits;
     }
     void store(uint8_t* out) const noexcept {
         std::memcpy(out, bytes_, kBytes);

@@ -4,33 +4,39 @@
 #include <bit>
 #include <cstring>
 
-#include "llm/tokenizer/ascii_block.hpp"
+#include "llm/tokenizer/char_sets.hpp"
+#include "llm/tokenizer/piece_block.hpp"
 
 namespace llm::tokenizer {
 
 void Counter::feed(std::string_view part, TextForm form) noexcept {
     const auto* in = reinterpret_cast<const uint8_t*>(part.data());
     const uint8_t* in_end = in + part.size();
+    PieceBatch batch(*encoding_);
     while (in < in_end) {
         const auto [read, written] =
-            decoder_.decode(in, in_end, buffer_.data() + size_, buffer_.data() + kCapacity, form);
+            decoder_.decode(encoding_->kernels(), in, in_end, buffer_.data() + size_,
+                            buffer_.data() + kCapacity, form);
         in = read;
         if (characters_ != nullptr) {
             count_characters(buffer_.data() + size_, written);
         }
         size_ = static_cast<size_t>(written - buffer_.data());
         if (in < in_end || size_ - waiting_ >= std::max(kMinMore, waiting_)) {
-            consume_any(false);
+            consume_any(batch, false);
         }
     }
+    tokens_ += batch.finish();
 }
 
 void Counter::finish() noexcept {
+    PieceBatch batch(*encoding_);
     if (kCapacity - size_ < TextDecoder::kRoom) {
-        consume_any(false);
+        consume_any(batch, false);
     }
     size_ = static_cast<size_t>(decoder_.finish(buffer_.data() + size_) - buffer_.data());
-    consume_any(true);
+    consume_any(batch, true);
+    tokens_ += batch.finish();
 }
 
 // By the first bytes of their sequences.
@@ -47,23 +53,23 @@ int64_t Counter::tokens_at_most() const noexcept {
     return tokens_ + long_bytes_ + static_cast<int64_t>(size_) + kMaxUnfinished;
 }
 
-void Counter::consume_any(bool is_last) noexcept {
+void Counter::consume_any(PieceBatch& batch, bool is_last) noexcept {
     if (encoding_->pattern() == Pattern::o200k) {
-        consume<Pattern::o200k>(is_last);
+        consume<Pattern::o200k>(batch, is_last);
     } else {
-        consume<Pattern::cl100k>(is_last);
+        consume<Pattern::cl100k>(batch, is_last);
     }
 }
 
 template <Pattern kPattern>
-void Counter::consume(bool is_last) noexcept {
+void Counter::consume(PieceBatch& batch, bool is_last) noexcept {
     const uint8_t* p = buffer_.data();
     const uint8_t* end = p + size_;
     if (long_piece_.active()) {
         p = count_long_piece<kPattern>(p, end, is_last);
     }
     if (!long_piece_.active()) {
-        p = count_pieces<kPattern>(p, end, is_last);
+        p = add_pieces<kPattern>(batch, p, end, is_last);
         if (static_cast<size_t>(end - p) >= kMaxWaiting) {
             const uint8_t* begun = long_piece_.begin<kPattern>(p);
             long_bytes_ = begun - p;
@@ -76,29 +82,31 @@ void Counter::consume(bool is_last) noexcept {
 }
 
 template <Pattern kPattern>
-const uint8_t* Counter::count_pieces(const uint8_t* p, const uint8_t* end, bool is_last) noexcept {
-    PieceBatch batch(*encoding_);
+const uint8_t* Counter::add_pieces(PieceBatch& batch, const uint8_t* p, const uint8_t* end,
+                                   bool is_last) noexcept {
+    const uint8_t* text = p;
+    const auto size = static_cast<size_t>(end - text);
+    batch.begin(text);
     Scanner<kPattern> scanner(encoding_->vocabulary());
-    while (p < end) {
-        if (AsciiBlock<kPattern> block(p, end); block.worthwhile()) {
-            const uint8_t* begin = p;
-            p = batch.add_all(p, block.piece_ends());
-            if (p != begin) {
-                continue;
-            }
+    CharMap map;
+    map.fill(encoding_->kernels(), encoding_->vocabulary(), kPattern, text, size);
+    while (batch.end() < size) {
+        encoding_->kernels().add_blocks(kPattern, map, text, size, batch);
+        const size_t begin = batch.end();
+        if (begin == size) {
+            break;
         }
-        const uint8_t* after = fast_piece<kPattern>(p, end);
-        if (after == nullptr) {
-            after = scanner.piece(p, end);
-            if (scanner.met_end() && !is_last) {
-                break;
-            }
+        const auto piece_end = static_cast<size_t>(scanner.piece(text + begin, end) - text);
+        if (scanner.met_end() && !is_last) {
+            break;
         }
-        batch.add(p, static_cast<size_t>(after - p));
-        p = after;
+        for (size_t at = begin; at < piece_end;) {
+            at = map.next_cut(at, piece_end);
+            batch.add(at);
+        }
     }
-    tokens_ += batch.finish();
-    return p;
+    batch.look_up();
+    return text + batch.end();
 }
 
 template <Pattern kPattern>

@@ -5,10 +5,11 @@
 #include <cstdint>
 #include <string_view>
 
+#include "llm/tokenizer/char_sets.hpp"
 #include "llm/tokenizer/encoding.hpp"
-#include "llm/tokenizer/fast_piece.hpp"
 #include "llm/tokenizer/long_piece.hpp"
 #include "llm/tokenizer/model_tokens.hpp"
+#include "llm/tokenizer/piece_batch.hpp"
 #include "llm/tokenizer/text_decoder.hpp"
 
 namespace llm::tokenizer {
@@ -42,12 +43,13 @@ class Counter {
 
   private:
     template <Pattern kPattern>
-    void consume(bool is_last) noexcept;
+    void consume(PieceBatch& batch, bool is_last) noexcept;
     template <Pattern kPattern>
-    const uint8_t* count_pieces(const uint8_t* p, const uint8_t* end, bool is_last) noexcept;
+    const uint8_t* add_pieces(PieceBatch& batch, const uint8_t* p, const uint8_t* end,
+                              bool is_last) noexcept;
     template <Pattern kPattern>
     const uint8_t* count_long_piece(const uint8_t* p, const uint8_t* end, bool is_last) noexcept;
-    void consume_any(bool is_last) noexcept;
+    void consume_any(PieceBatch& batch, bool is_last) noexcept;
     void count_characters(const uint8_t* p, const uint8_t* end) noexcept;
 
     static constexpr size_t kCapacity = 4096;

@@ -14,7 +14,7 @@ namespace llm::tokenizer {
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
 
 inline constexpr std::array<char, 8> kImageMagic = {'L', 'L', 'M', 'T', 'O', 'K', 'E', 'N'};
-inline constexpr uint32_t kImageVersion = 2;
+inline constexpr uint32_t kImageVersion = 3;
 inline constexpr size_t kAlignment = 64;
 
 inline constexpr uint32_t kTokenBits = 18;
@@ -42,9 +42,9 @@ struct ImageHeader {
     Section narrow;        // NarrowKey, 2^n slots: every token of at most kNarrowBytes
     Section wide;          // WideKey, 2^n slots: every token of kNarrowBytes+1 … kWideBytes
     Section byte_tokens;   // u32[256]: the token of a byte
-    Section byte_pairs;    // u32[65536] by first<<8|second: the token of two bytes, or kNoToken
+    Section byte_pairs;    // u32[65536] by first|second<<8: the token of two bytes, or kNoToken
     Section pairs;         // u64, 2^n slots: pair_slot(left, right, merged) or kNoPair
-    Section pair_filter;   // bits by filter_bit(): a clear one proves that two tokens do not merge
+    Section pair_pilots;   // PairPilot, 2^(n-1), by PairHash: which slot is a pair's
     Section parts;         // TokenParts by token: what its last merge joined
     Section suffix_nodes;  // u64 by node: a trie over the reversed tokens, see SuffixNode
     Section suffix_pairs;  // u32[65536] by last<<8|last-but-one: the node of two bytes, 0: none
@@ -65,6 +65,13 @@ inline constexpr size_t kWideBytes = 30;
 struct WideKey {
     uint64_t word[4];
     bool operator==(const WideKey&) const = default;
+};
+
+// For memos only: the tables have no such key.
+inline constexpr size_t kLongBytes = 126;
+struct LongKey {
+    uint64_t word[16];
+    bool operator==(const LongKey&) const = default;
 };
 
 struct TokenParts {
@@ -115,6 +122,14 @@ inline WideKey wide_key(const uint8_t* p, size_t bytes) noexcept {
              low_bytes(load_word(p + 24), fourth) | uint64_t{bytes} << 56}};
 }
 
+// kWideBytes < bytes ≤ kLongBytes.
+inline LongKey long_key(const uint8_t* p, size_t bytes) noexcept {
+    LongKey key{};
+    std::memcpy(key.word, p, bytes);
+    key.word[15] |= uint64_t{bytes} << 56;
+    return key;
+}
+
 // Where a key's search begins in a table of 2^bits slots: a fixed hash, for the tables of an image
 // only. (Nobody but the builder puts a key into them, so nobody can choose collisions.)
 inline size_t home_slot(const NarrowKey& key, uint32_t bits) noexcept {
@@ -138,16 +153,34 @@ inline uint64_t pair_slot(uint32_t left, uint32_t right, uint32_t merged) noexce
     return pair_key(left, right) << kTokenBits | merged;
 }
 
-inline size_t home_slot(uint64_t pair_key, uint32_t bits) noexcept {
-    return pair_key * 0x9E3779B97F4A7C15u >> (64 - bits);
-}
+// Every pair that merges has a slot of its own: one hash tells a pilot, another and the pilot the
+// slot. The builder chose the pilots so. (After Pibiri and Trani, PTHash, SIGIR 2021.) 32 bits at a
+// time, so that many pairs can be hashed at once.
+inline constexpr uint32_t kPilotHash[2] = {0x9E3779B1, 0x85EBCA77};
+inline constexpr uint32_t kSlotHash[2] = {0xC2B2AE3D, 0x27D4EB2F};
+inline constexpr uint32_t kPilotSpread = 0x2545F;
+inline constexpr uint32_t kFilterShift = 12;
 
-// Most pairs do not merge; this many bits stay in the cache where the table of pairs does not.
-inline constexpr uint32_t kFilterBits = 21;
+// Most pairs do not merge, which most often shows here, where much of it stays in the cache.
+struct PairPilot {
+    uint8_t pilot = 0;
+    uint8_t filter = 0;  // bits by filter_bit() of the pairs of this pilot
+};
 
-inline uint32_t filter_bit(uint64_t pair_key) noexcept {
-    return static_cast<uint32_t>(pair_key * 0xD6E8FEB86659FD93u >> (64 - kFilterBits));
-}
+struct PairHash {
+    PairHash(uint32_t left, uint32_t right) noexcept
+        : pilot(left * kPilotHash[0] + right * kPilotHash[1]),
+          slot(left * kSlotHash[0] + right * kSlotHash[1]) {}
+
+    size_t pilot_place(uint32_t slot_bits) const noexcept { return pilot >> (33 - slot_bits); }
+    uint32_t filter_bit() const noexcept { return pilot >> kFilterShift & 7; }
+    uint32_t slot_place(uint8_t pilot, uint32_t slot_bits) const noexcept {
+        return (slot >> (32 - slot_bits) ^ pilot * kPilotSpread) & ((1u << slot_bits) - 1);
+    }
+
+    uint32_t pilot;
+    uint32_t slot;
+};
 
 // A node stands for a byte string that ends tokens; its children are one byte longer at the front
 // and lie side by side, in the order of that byte.
@@ -170,11 +203,14 @@ struct SuffixNode {
 // facts share it: (character, character), (character, first byte of the next), (last byte,
 // character).
 inline constexpr uint32_t kJointBits = 20;
-enum class Joint : uint64_t { whole = 0, cut_right = 1, cut_left = 2 };
+enum class Joint : uint32_t { whole = 0, cut_right = 1, cut_left = 2 };
+
+inline constexpr uint32_t kJointHash[3] = {0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D};
 
 inline uint32_t joint_bit(Joint kind, uint32_t left, uint32_t right) noexcept {
-    const uint64_t key = uint64_t{left} << 32 | uint64_t{right} << 2 | static_cast<uint64_t>(kind);
-    return static_cast<uint32_t>(key * 0x9E3779B97F4A7C15u >> (64 - kJointBits));
+    const uint32_t hash =
+        left * kJointHash[0] + right * kJointHash[1] + static_cast<uint32_t>(kind) * kJointHash[2];
+    return hash >> (32 - kJointBits);
 }
 
 // Only boundaries between characters of at least this many bytes are tested for joints.

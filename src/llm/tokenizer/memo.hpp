@@ -1,11 +1,16 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 
 #include "llm/tokenizer/image_layout.hpp"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 namespace llm::tokenizer {
 
@@ -17,12 +22,20 @@ inline uint64_t next_random(uint64_t& state) noexcept {
     return word ^ word >> 31;
 }
 
-// Remembers the counts of pieces that are no single token. Fixed in size: a set holds kWays keys,
-// the newest takes the place of the one that was asked for least lately. Which set is a key's
-// depends on a secret seed, so that nobody can send pieces that all fall into one.
+// Remembers the counts of pieces, so that those of daily use lie close together. Fixed in size: a
+// set holds kWays keys, a new one takes the place of the oldest. Which set is a key's depends on a
+// secret seed, so that nobody can send pieces that all fall into one.
 template <class Key>
 class Memo {
   public:
+    // A narrow key's last byte holds the number of bytes in its low half, the count in the other;
+    // longer keys have a byte for each.
+    static constexpr bool kNarrow = sizeof(Key) == sizeof(NarrowKey);
+    static constexpr size_t kWords = sizeof(Key) / sizeof(uint64_t);
+    static constexpr uint32_t kCountShift = kNarrow ? 60 : 48;
+    static constexpr uint64_t kMaxCount = kNarrow ? 0x0F : 0xFF;
+    static constexpr uint64_t kKeyBits = ~(kMaxCount << kCountShift);  // of the last word
+
     // Of 2^set_bits sets.
     Memo(uint32_t set_bits, uint64_t seed)
         : set_bits_(set_bits), sets_(std::make_unique<Set[]>(size_t{1} << set_bits)) {
@@ -41,20 +54,14 @@ class Memo {
 
     void prefetch(size_t set) const noexcept { __builtin_prefetch(&sets_[set]); }
 
-    // 0: not known. A find makes the key the newest of its set.
-    uint32_t find(const Key& key, size_t set) noexcept {
-        auto& keys = sets_[set].keys;
-        for (size_t way = 0; way < kWays; ++way) {
-            if (same(keys[way], key)) {
-                const Key found = keys[way];
-                for (; way > 0; --way) {
-                    keys[way] = keys[way - 1];
-                }
-                keys[0] = found;
-                return found.word[kWords - 1] >> kCountShift & kMaxCount;
-            }
-        }
-        return 0;
+    // 0: not known. Nothing to mispredict.
+    uint32_t find(const Key& key, size_t set) const noexcept {
+        return find_in(sets_[set].keys, key);
+    }
+    static uint32_t find_in(const Key* keys, const Key& key) noexcept {
+        const uint32_t same = ways_of(keys, key);
+        const auto way = static_cast<size_t>(std::countr_zero(same | 1u << (kWays - 1)));
+        return keys[way].word[kWords - 1] >> kCountShift & kMaxCount & (same == 0 ? 0 : kMaxCount);
     }
 
     // A key that is there already is there twice then, until one is replaced. 0 < count ≤ its
@@ -68,29 +75,53 @@ class Memo {
         keys[0] = key;
     }
 
+    const Key* keys_of(size_t set) const noexcept { return sets_[set].keys; }
+
     size_t bytes() const noexcept { return sizeof(Set) << set_bits_; }
 
   private:
-    // A narrow key's last byte holds the number of bytes in its low half, the count in the other; a
-    // wide key has a byte for each.
-    static constexpr bool kNarrow = sizeof(Key) == sizeof(NarrowKey);
-    static constexpr size_t kWords = sizeof(Key) / sizeof(uint64_t);
-    static constexpr uint32_t kCountShift = kNarrow ? 60 : 48;
-    static constexpr uint64_t kMaxCount = kNarrow ? 0x0F : 0xFF;
     static constexpr size_t kWays = 4;
 
     struct alignas(64) Set {
-        std::array<Key, kWays> keys{};
+        Key keys[kWays];
     };
 
-    static bool same(const Key& known, const Key& key) noexcept {
-        uint64_t difference =
-            (known.word[kWords - 1] & ~(kMaxCount << kCountShift)) ^ key.word[kWords - 1];
-        for (size_t i = 0; i + 1 < kWords; ++i) {
-            difference |= known.word[i] ^ key.word[i];
-        }
-        return difference == 0;
+    // A bit for each way that holds the key.
+#if defined(__SSE2__)
+    static uint32_t ways_of(const Key* keys, const Key& key) noexcept {
+        static_assert(kWays == 4);
+        const __m128i halves =
+            _mm_packs_epi16(_mm_packs_epi32(same_words(keys[0], key), same_words(keys[1], key)),
+                            _mm_packs_epi32(same_words(keys[2], key), same_words(keys[3], key)));
+        const __m128i all = _mm_cmpeq_epi32(halves, _mm_set1_epi8(-1));
+        return static_cast<uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(all)));
     }
+    // All ones where 32 bits are the same.
+    static __m128i same_words(const Key& known, const Key& key) noexcept {
+        const auto load = [](const uint64_t* p) {
+            return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+        };
+        const __m128i key_bits = _mm_set_epi64x(static_cast<int64_t>(kKeyBits), -1);
+        __m128i same = _mm_cmpeq_epi32(_mm_and_si128(load(known.word + kWords - 2), key_bits),
+                                       load(key.word + kWords - 2));
+        for (size_t i = 0; i + 2 < kWords; i += 2) {
+            same = _mm_and_si128(same, _mm_cmpeq_epi32(load(known.word + i), load(key.word + i)));
+        }
+        return same;
+    }
+#else
+    static uint32_t ways_of(const Key* keys, const Key& key) noexcept {
+        uint32_t ways = 0;
+        for (size_t way = 0; way < kWays; ++way) {
+            uint64_t difference = (keys[way].word[kWords - 1] & kKeyBits) ^ key.word[kWords - 1];
+            for (size_t i = 0; i + 1 < kWords; ++i) {
+                difference |= keys[way].word[i] ^ key.word[i];
+            }
+            ways |= static_cast<uint32_t>(difference == 0) << way;
+        }
+        return ways;
+    }
+#endif
 
     uint32_t set_bits_;
     std::array<uint64_t, kWords> factors_{};

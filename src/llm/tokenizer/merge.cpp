@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <type_traits>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -14,7 +13,8 @@ namespace {
 
 // The lowest of values below 2^31. `number` is a multiple of 4 and not 0; 16-byte aligned.
 #if defined(__SSE2__)
-inline uint32_t lowest_of(const uint32_t* values, size_t number) noexcept {
+__attribute__((always_inline)) inline uint32_t lowest_of(const uint32_t* values,
+                                                         size_t number) noexcept {
     const auto lower = [](__m128i a, __m128i b) {
         const __m128i less = _mm_cmplt_epi32(a, b);
         return _mm_or_si128(_mm_and_si128(less, a), _mm_andnot_si128(less, b));
@@ -35,79 +35,75 @@ inline uint32_t lowest_of(const uint32_t* values, size_t number) noexcept {
 #endif
 
 // The tokens of a piece so far, each where its first byte is, and the rank of its merge with the
-// next one. A token's id is its rank. Few enough bytes for a bit each.
-template <size_t kMaxBytes>
+// next one. A token's id is its rank. Few enough bytes for a bit each. Before the first token and
+// after the last one stands one that merges with nothing, so that every one has neighbours and
+// there is nothing to mispredict.
+template <size_t kPlaces>
 class FewParts {
   public:
+    // Of up to kPlaces - 1 bytes.
     FewParts() = default;
 
     void begin(const Vocabulary& vocabulary, const uint8_t* p, size_t bytes) noexcept {
-        alive_ = (Set{1} << bytes) - 1;
-        std::fill(std::begin(order_), std::end(order_), kLast);
+        alive_ = (Set{4} << bytes) - 1;
+        std::fill(std::begin(order_), std::end(order_), kNone);
+        token_[0] = kNoToken;
         for (size_t i = 0; i < bytes; ++i) {
-            token_[i] = vocabulary.byte_token(p[i]);
+            token_[i + 1] = vocabulary.byte_token(p[i]);
+            order_[i + 1] = order(i + 1, vocabulary.merge_bytes(p[i], p[i + 1]));
         }
-        for (size_t i = 0; i + 1 < bytes; ++i) {
-            rank(i, vocabulary.merge_bytes(p[i], p[i + 1]));
-        }
+        token_[bytes + 1] = kNoToken;
+        order_[bytes] = kNone;
     }
 
     // Merges two tokens, if any can be, and asks for what end_merge() looks up.
     bool begin_merge(const Vocabulary& vocabulary) noexcept {
-        const uint32_t lowest = lowest_order();
+        const uint32_t lowest = lowest_of(order_, kPlaces);
         if (lowest >= kNone) {
             return false;
         }
-        const uint32_t merged = lowest / kMaxBytes;
-        merged_at_ = lowest % kMaxBytes;
-        const Set after = alive_ & ~((Set{2} << merged_at_) - 1);
-        alive_ &= ~(after & (~after + 1));
-        order_[std::countr_zero(after)] = kLast;
-        token_[merged_at_] = merged;
-        right_ = after & (after - 1);
-        left_ = alive_ & ((Set{1} << merged_at_) - 1);
-        if (right_ != 0) {
-            vocabulary.prefetch_merge(merged, token_[std::countr_zero(right_)]);
-        }
-        if (left_ != 0) {
-            vocabulary.prefetch_merge(token_[std::bit_width(left_) - 1], merged);
-        }
+        const uint32_t merged = lowest / kPlaces;
+        at_ = lowest % kPlaces;
+        const Set after = alive_ & (~Set{1} << at_);
+        alive_ ^= after & (~after + 1);
+        order_[std::countr_zero(after)] = kNone;
+        token_[at_] = merged;
+        left_ = static_cast<uint32_t>(std::bit_width(alive_ & ((Set{1} << at_) - 1)) - 1);
+        right_ = static_cast<uint32_t>(std::countr_zero(after & (after - 1)));
+        left_place_ = vocabulary.place_of_pair(token_[left_], merged);
+        right_place_ = vocabulary.place_of_pair(merged, token_[right_]);
+        vocabulary.prefetch_pair(left_place_);
+        vocabulary.prefetch_pair(right_place_);
         return true;
     }
 
     void end_merge(const Vocabulary& vocabulary) noexcept {
-        const uint32_t merged = token_[merged_at_];
-        order_[merged_at_] = kLast;
-        if (right_ != 0) {
-            rank(merged_at_, vocabulary.merge(merged, token_[std::countr_zero(right_)]));
-        }
-        if (left_ != 0) {
-            const auto i = static_cast<size_t>(std::bit_width(left_) - 1);
-            rank(i, vocabulary.merge(token_[i], merged));
-        }
+        const uint32_t merged = token_[at_];
+        order_[at_] = order(at_, vocabulary.merged_at(right_place_, merged, token_[right_]));
+        order_[left_] = order(left_, vocabulary.merged_at(left_place_, token_[left_], merged));
     }
 
-    uint32_t count() const noexcept { return static_cast<uint32_t>(std::popcount(alive_)); }
+    uint32_t count() const noexcept { return static_cast<uint32_t>(std::popcount(alive_)) - 2; }
 
   private:
-    using Set = std::conditional_t<(kMaxBytes < 32), uint32_t, uint64_t>;
-
-    static constexpr uint32_t kNone = kNoToken * kMaxBytes;
-    static constexpr uint32_t kLast = kNone + kMaxBytes - 1;
+    using Set = uint64_t;
 
     // Rank and place in one number: of equal ranks the leftmost is the lowest.
-    void rank(size_t i, uint32_t merged) noexcept {
-        order_[i] = merged * kMaxBytes + static_cast<uint32_t>(i);
+    static uint32_t order(size_t i, uint32_t merged) noexcept {
+        return merged * kPlaces + static_cast<uint32_t>(i);
     }
 
-    uint32_t lowest_order() const noexcept { return lowest_of(order_, kMaxBytes); }
+    static constexpr uint32_t kNone = kNoToken * kPlaces;
 
-    Set alive_;           // where tokens begin
-    uint32_t merged_at_;  // between begin_merge() and end_merge(): where, and what is beside it
-    Set left_;
-    Set right_;
-    uint32_t token_[kMaxBytes];
-    alignas(16) uint32_t order_[kMaxBytes];
+    Set alive_;  // where tokens begin
+    // Between begin_merge() and end_merge(): where, and the tokens beside it.
+    uint32_t at_;
+    uint32_t left_;
+    uint32_t right_;
+    uint32_t left_place_;
+    uint32_t right_place_;
+    uint32_t token_[kPlaces + 1];
+    alignas(16) uint32_t order_[kPlaces];
 };
 
 // The same for more bytes: the tokens lie side by side, so that the search for the lowest rank,

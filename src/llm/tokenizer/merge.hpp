@@ -16,7 +16,7 @@ inline constexpr size_t kMaxMergeBytes = 512;
 uint32_t count_by_merging(const Vocabulary& vocabulary, const uint8_t* p, size_t bytes) noexcept;
 
 // The same for several pieces at once, whose waiting for memory overlaps.
-inline constexpr size_t kMaxMergesAtOnce = 16;
+inline constexpr size_t kMaxMergesAtOnce = 32;
 template <class Key>
 void count_by_merging(const Vocabulary& vocabulary, const Key* pieces, size_t number,
                       uint32_t* counts) noexcept;

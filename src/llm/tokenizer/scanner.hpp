@@ -11,7 +11,7 @@ namespace llm::tokenizer {
 enum class Pattern : uint8_t { cl100k, o200k };
 
 // Cuts valid UTF-8 into the pieces that the encoding's regular expression finds; any text, one code
-// point after another. (fast_piece() decides the plain cases sooner.)
+// point after another. (A PieceBlock decides the plain cases sooner.)
 template <Pattern kPattern>
 class Scanner {
   public:

@@ -1,9 +1,9 @@
 #include "llm/tokenizer/text_decoder.hpp"
 
-#include <bit>
+#include <algorithm>
 #include <cstring>
 
-#include "llm/tokenizer/ascii_window.hpp"
+#include "llm/tokenizer/kernels.hpp"
 
 namespace llm::tokenizer {
 namespace {
@@ -37,82 +37,27 @@ int hex_value(uint8_t digit) noexcept {
     return letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : -1;
 }
 
-// The bytes of the well-formed sequence of two or more at p, 0 if there is none; 4 can be read.
-size_t sequence_bytes(const uint8_t* p) noexcept {
-    uint32_t word;  // little endian: the first byte is the lowest
-    std::memcpy(&word, p, sizeof(word));
-    if ((word & 0x00C0C0F0) == 0x008080E0) {
-        const bool overlong = (word & 0x0000200F) == 0;
-        const bool surrogate = (word & 0x0000200F) == 0x0000200D;
-        return overlong || surrogate ? 0 : 3;
-    }
-    if ((word & 0x0000C0E0) == 0x000080C0) {
-        return (word & 0x0000001E) == 0 ? 0 : 2;
-    }
-    if ((word & 0xC0C0C0F8) == 0x808080F0) {
-        const uint32_t plane = (p[0] & 0x07u) << 2 | (p[1] >> 4 & 0x03u);
-        return plane == 0 || plane > 16 ? 0 : 4;
-    }
-    return 0;
-}
-
-constexpr ptrdiff_t kPlainBlock = 64;
-
-// Copies a block; whether all of it stands for itself.
-bool copy_plain(const uint8_t* in, uint8_t* out, TextForm form) noexcept {
-    uint32_t special = 0;
-    for (ptrdiff_t i = 0; i < kPlainBlock; i += AsciiWindow::kBytes) {
-        const AsciiWindow window(in + i);
-        window.store(out + i);
-        special |= window.high();
-        if (form == TextForm::json) {
-            special |= window.equals('\\');
-        }
-    }
-    return special == 0;
-}
-
 }  // namespace
 
-TextDecoder::Progress TextDecoder::decode(const uint8_t* in, const uint8_t* in_end, uint8_t* out,
-                                          uint8_t* out_end, TextForm form) noexcept {
-    while (in < in_end && static_cast<size_t>(out_end - out) >= kRoom) {
-        if (pending() || in_end - in < static_cast<ptrdiff_t>(AsciiWindow::kBytes)) {
-            out = step(*in++, out, form);
-            continue;
+TextDecoder::Progress TextDecoder::decode(const Kernels& kernels, const uint8_t* in,
+                                          const uint8_t* in_end, uint8_t* out, uint8_t* out_end,
+                                          TextForm form) noexcept {
+    const auto has_room = [&] { return static_cast<size_t>(out_end - out) >= kRoom; };
+    while (in < in_end && has_room()) {
+        if (!pending()) {
+            const auto most = static_cast<size_t>(std::min(in_end - in, out_end - out));
+            const size_t plain = kernels.plain_bytes(in, most, form);
+            std::memcpy(out, in, plain);
+            in += plain;
+            out += plain;
         }
-        while (in_end - in >= kPlainBlock && out_end - out >= kPlainBlock &&
-               copy_plain(in, out, form)) {
-            in += kPlainBlock;
-            out += kPlainBlock;
-        }
-        if (in_end - in < static_cast<ptrdiff_t>(AsciiWindow::kBytes) ||
-            static_cast<size_t>(out_end - out) < kRoom) {
-            continue;
-        }
-        const AsciiWindow window(in);
-        const uint32_t special = window.high() | (form == TextForm::json ? window.equals('\\') : 0);
-        window.store(out);
-        const auto plain =
-            static_cast<uint32_t>(std::countr_zero(special | 1u << AsciiWindow::kBytes));
-        in += plain;
-        out += plain;
-        if (plain == AsciiWindow::kBytes || in_end - in < 4) {
-            continue;
-        }
-        const size_t bytes = sequence_bytes(in);
-        if (bytes == 0) {
-            if (static_cast<size_t>(out_end - out) >= kRoom) {
-                out = step(*in++, out, form);
+        // What stopped it: an escape, a character that is broken or cut.
+        do {
+            if (in == in_end || !has_room()) {
+                break;
             }
-            continue;
-        }
-        for (size_t next = bytes; next != 0 && out_end - out >= 4;
-             next = in_end - in >= 4 ? sequence_bytes(in) : 0) {
-            std::memcpy(out, in, 4);
-            in += next;
-            out += next;
-        }
+            out = step(*in++, out, form);
+        } while (pending());
     }
     return {in, out};
 }

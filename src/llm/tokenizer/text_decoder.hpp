@@ -5,6 +5,8 @@
 
 namespace llm::tokenizer {
 
+struct Kernels;
+
 // How a text comes: as it is, or as it stands between the quotes of a JSON string.
 enum class TextForm : uint8_t { plain, json };
 
@@ -18,8 +20,8 @@ class TextDecoder {
     };
 
     // Goes on until all input is read or less than kRoom is left for output.
-    Progress decode(const uint8_t* in, const uint8_t* in_end, uint8_t* out, uint8_t* out_end,
-                    TextForm form) noexcept;
+    Progress decode(const Kernels& kernels, const uint8_t* in, const uint8_t* in_end, uint8_t* out,
+                    uint8_t* out_end, TextForm form) noexcept;
 
     // The text has ended: what is pending is broken. Needs kRoom. The decoder begins anew.
     uint8_t* finish(uint8_t* out) noexcept;

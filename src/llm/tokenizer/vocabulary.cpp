@@ -75,7 +75,7 @@ Vocabulary& Vocabulary::operator=(Vocabulary&& other) noexcept {
     pairs_ = other.pairs_;
     byte_tokens_ = other.byte_tokens_;
     byte_pairs_ = other.byte_pairs_;
-    pair_filter_ = other.pair_filter_;
+    pair_pilots_ = other.pair_pilots_;
     parts_ = other.parts_;
     suffix_nodes_ = other.suffix_nodes_;
     suffix_pairs_ = other.suffix_pairs_;
@@ -131,7 +131,7 @@ std::string Vocabulary::bind(std::string_view encoding) noexcept {
         bind(at.char_blocks, char_blocks_, at.char_blocks.bytes) && bind(at.narrow, narrow_) &&
         bind(at.wide, wide_) && bind(at.pairs, pairs_) && bind(at.byte_tokens, byte_tokens_, 256) &&
         bind(at.byte_pairs, byte_pairs_, 65536) &&
-        bind(at.pair_filter, pair_filter_, (size_t{1} << kFilterBits) / 8) &&
+        bind(at.pair_pilots, pair_pilots_, (pairs_.mask + 1) / 2) &&
         bind(at.parts, parts_, at.tokens) &&
         bind(at.suffix_nodes, suffix_nodes_, at.suffix_nodes.bytes / sizeof(SuffixNode)) &&
         bind(at.suffix_pairs, suffix_pairs_, 65536) &&

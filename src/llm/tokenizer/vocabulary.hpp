@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "llm/result.hpp"
@@ -11,6 +12,21 @@
 #include "llm/tokenizer/image_layout.hpp"
 
 namespace llm::tokenizer {
+
+// The tables of characters and of merges, for those who look up many at once; see Vocabulary.
+struct CharTables {
+    const uint16_t* index;
+    const uint8_t* blocks;
+    const uint8_t* joints;
+};
+
+struct MergeTables {
+    const uint32_t* byte_tokens;
+    const uint32_t* byte_pairs;
+    const PairPilot* pilots;  // two bytes can be read after the last one
+    const uint64_t* slots;
+    uint32_t slot_bits;
+};
 
 // The tables of one encoding: a mapped image, read-only and shared by all processes that inherit
 // it.
@@ -51,42 +67,52 @@ class Vocabulary {
         return {class_in((p[0] & 0x07u) << 12 | (p[1] & 0x3Fu) << 6 | (p[2] & 0x3Fu), p[3]), 4};
     }
 
-    size_t home(const NarrowKey& key) const noexcept { return home_slot(key, narrow_.bits); }
-    void prefetch(size_t home) const noexcept { __builtin_prefetch(&narrow_.slots[home]); }
-    bool contains(const NarrowKey& key, size_t home) const noexcept {
-        return search(narrow_, key, home);
+    // Whether a piece is a token, of the tokens with that size of key.
+    template <class Key>
+    size_t home(const Key& key) const noexcept {
+        return home_slot(key, keys<Key>().bits);
     }
-    bool contains(const NarrowKey& key) const noexcept { return contains(key, home(key)); }
-    bool contains(const WideKey& key) const noexcept {
-        return search(wide_, key, home_slot(key, wide_.bits));
+    template <class Key>
+    void prefetch(const Key&, size_t home) const noexcept {
+        __builtin_prefetch(&keys<Key>().slots[home]);
+    }
+    template <class Key>
+    bool contains(const Key& key, size_t home) const noexcept {
+        return search(keys<Key>(), key, home);
+    }
+    template <class Key>
+    bool contains(const Key& key) const noexcept {
+        return contains(key, home(key));
     }
 
     uint32_t byte_token(uint8_t byte) const noexcept { return byte_tokens_[byte]; }
 
     // The token of two bytes or of two tokens; kNoToken if they do not merge.
     uint32_t merge_bytes(uint8_t left, uint8_t right) const noexcept {
-        return byte_pairs_[left << 8 | right];
+        return byte_pairs_[left | right << 8];
     }
     uint32_t merge(uint32_t left, uint32_t right) const noexcept {
-        const uint64_t key = pair_key(left, right);
-        const uint32_t bit = filter_bit(key);
-        if (!(pair_filter_[bit / 8] >> bit % 8 & 1)) {
-            return kNoToken;
-        }
-        size_t at = home_slot(key, pairs_.bits);
-        while (pairs_.slots[at] >> kTokenBits != key) {
-            if (pairs_.slots[at] == kNoPair) {
-                return kNoToken;
-            }
-            at = (at + 1) & pairs_.mask;
-        }
-        return pairs_.slots[at] & kNoToken;
+        return merged_at(place_of_pair(left, right), left, right);
     }
-    void prefetch_merge(uint32_t left, uint32_t right) const noexcept {
-        const uint64_t key = pair_key(left, right);
-        __builtin_prefetch(&pair_filter_[filter_bit(key) / 8]);
-        __builtin_prefetch(&pairs_.slots[home_slot(key, pairs_.bits)]);
+    // The same in two steps, without a branch: where to look, and what is there.
+    uint32_t place_of_pair(uint32_t left, uint32_t right) const noexcept {
+        const PairHash hash(left, right);
+        const PairPilot pilot = pair_pilots_[hash.pilot_place(pairs_.bits)];
+        const uint32_t may_merge = pilot.filter >> hash.filter_bit() & 1u;
+        return hash.slot_place(pilot.pilot, pairs_.bits) & (0 - may_merge);
     }
+    void prefetch_pair(uint32_t place) const noexcept { __builtin_prefetch(&pairs_.slots[place]); }
+    uint32_t merged_at(uint32_t place, uint32_t left, uint32_t right) const noexcept {
+        const uint64_t slot = pairs_.slots[place];
+        const uint32_t differs = slot >> kTokenBits != pair_key(left, right);
+        return (static_cast<uint32_t>(slot) | (0 - differs)) & kNoToken;
+    }
+
+    CharTables char_tables() const noexcept { return {char_index_, char_blocks_, joints_}; }
+    MergeTables merge_tables() const noexcept {
+        return {byte_tokens_, byte_pairs_, pair_pilots_, pairs_.slots, pairs_.bits};
+    }
+
     // What the last merge of a token joined; for tokens of two bytes and more.
     TokenParts parts(uint32_t token) const noexcept { return parts_[token]; }
 
@@ -100,8 +126,8 @@ class Vocabulary {
     // counted apart. Both have three bytes or more; `last` is left's last byte, `lead` right's
     // first.
     bool may_join(uint32_t left, uint8_t last, uint32_t right, uint8_t lead) const noexcept {
-        return has_joint(Joint::whole, left, right) || has_joint(Joint::cut_right, left, lead) ||
-               has_joint(Joint::cut_left, last, right);
+        return (has_joint(Joint::whole, left, right) | has_joint(Joint::cut_right, left, lead) |
+                has_joint(Joint::cut_left, last, right)) != 0;
     }
 
   private:
@@ -127,6 +153,15 @@ class Vocabulary {
     template <class Slot>
     bool bind(const Section& section, Table<Slot>& table) noexcept;
 
+    template <class Key>
+    const Table<Key>& keys() const noexcept {
+        if constexpr (std::is_same_v<Key, NarrowKey>) {
+            return narrow_;
+        } else {
+            return wide_;
+        }
+    }
+
     // Every table has empty slots, so that a search ends.
     template <class Key>
     static bool search(const Table<Key>& table, const Key& key, size_t at) noexcept {
@@ -139,9 +174,9 @@ class Vocabulary {
         return true;
     }
 
-    bool has_joint(Joint kind, uint32_t left, uint32_t right) const noexcept {
+    uint32_t has_joint(Joint kind, uint32_t left, uint32_t right) const noexcept {
         const uint32_t bit = joint_bit(kind, left, right);
-        return joints_[bit / 8] >> bit % 8 & 1;
+        return joints_[bit / 8] >> bit % 8 & 1u;
     }
 
     const uint8_t* image_;  // mapped here, unmapped by the destructor; nullptr after a move
@@ -154,7 +189,7 @@ class Vocabulary {
     Table<uint64_t> pairs_;
     const uint32_t* byte_tokens_ = nullptr;
     const uint32_t* byte_pairs_ = nullptr;
-    const uint8_t* pair_filter_ = nullptr;
+    const PairPilot* pair_pilots_ = nullptr;
     const TokenParts* parts_ = nullptr;
     const SuffixNode* suffix_nodes_ = nullptr;
     const uint32_t* suffix_pairs_ = nullptr;
