@@ -53,6 +53,7 @@ class Counter {
     void count_characters(const uint8_t* p, const uint8_t* end) noexcept;
 
     static constexpr size_t kCapacity = 4096;
+    static_assert(kCapacity <= CharMap::kMaxBytes);
     // A piece that is longer is not waited for.
     static constexpr size_t kMaxWaiting = kCapacity / 2;
     // Waiting text is looked at again when there is as much more, so that no cut is costly.

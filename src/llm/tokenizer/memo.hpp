@@ -56,9 +56,7 @@ class Memo {
 
     // 0: not known. Nothing to mispredict.
     uint32_t find(const Key& key, size_t set) const noexcept {
-        return find_in(sets_[set].keys, key);
-    }
-    static uint32_t find_in(const Key* keys, const Key& key) noexcept {
+        const Key* keys = sets_[set].keys;
         const uint32_t same = ways_of(keys, key);
         const auto way = static_cast<size_t>(std::countr_zero(same | 1u << (kWays - 1)));
         return keys[way].word[kWords - 1] >> kCountShift & kMaxCount & (same == 0 ? 0 : kMaxCount);
@@ -75,6 +73,7 @@ class Memo {
         keys[0] = key;
     }
 
+    // The kWays keys of a set, with their counts, for those who compare them at once.
     const Key* keys_of(size_t set) const noexcept { return sets_[set].keys; }
 
     size_t bytes() const noexcept { return sizeof(Set) << set_bits_; }

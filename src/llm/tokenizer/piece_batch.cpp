@@ -8,16 +8,12 @@ void PieceBatch::look_up() noexcept {
                                                         ends_.data(), size_, unknown.data());
     tokens_ += known.tokens;
     for (size_t i = 0; i < known.unknown; ++i) {
-        const size_t begin = ends_[unknown[i]];
-        const size_t bytes = ends_[unknown[i] + 1] - begin;
-        if (bytes <= kNarrowBytes) {
-            const NarrowKey key = narrow_key(text_ + begin, bytes);
-            encoding_.vocabulary().prefetch(key, encoding_.vocabulary().home(key));
+        if (const size_t bytes = piece_bytes(unknown[i]); bytes <= kNarrowBytes) {
+            encoding_.vocabulary().prefetch(narrow_key(text_ + ends_[unknown[i]], bytes));
         }
     }
     for (size_t i = 0; i < known.unknown; ++i) {
-        const size_t begin = ends_[unknown[i]];
-        add_unknown(text_ + begin, ends_[unknown[i] + 1] - begin);
+        add_unknown(text_ + ends_[unknown[i]], piece_bytes(unknown[i]));
     }
     ends_[0] = ends_[size_];
     size_ = 0;

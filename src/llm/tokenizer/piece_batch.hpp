@@ -62,6 +62,9 @@ class PieceBatch {
         std::array<uint32_t, kMaxMergesAtOnce> sets;  // of the memo
     };
 
+    size_t piece_bytes(size_t piece) const noexcept {
+        return static_cast<size_t>(ends_[piece + 1] - ends_[piece]);
+    }
     void add_unknown(const uint8_t* p, size_t bytes) noexcept;
     template <class Key>
     void add_unknown(Queue<Key>& queue, const Key& key) noexcept;

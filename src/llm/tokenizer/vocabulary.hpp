@@ -16,7 +16,7 @@ namespace llm::tokenizer {
 // The tables of characters and of merges, for those who look up many at once; see Vocabulary.
 struct CharTables {
     const uint16_t* index;
-    const uint8_t* blocks;
+    const uint8_t* blocks;  // of both, four bytes can be read from every entry on
     const uint8_t* joints;
 };
 
@@ -69,20 +69,12 @@ class Vocabulary {
 
     // Whether a piece is a token, of the tokens with that size of key.
     template <class Key>
-    size_t home(const Key& key) const noexcept {
-        return home_slot(key, keys<Key>().bits);
-    }
-    template <class Key>
-    void prefetch(const Key&, size_t home) const noexcept {
-        __builtin_prefetch(&keys<Key>().slots[home]);
-    }
-    template <class Key>
-    bool contains(const Key& key, size_t home) const noexcept {
-        return search(keys<Key>(), key, home);
-    }
-    template <class Key>
     bool contains(const Key& key) const noexcept {
-        return contains(key, home(key));
+        return search(keys<Key>(), key, home_slot(key, keys<Key>().bits));
+    }
+    template <class Key>
+    void prefetch(const Key& key) const noexcept {
+        __builtin_prefetch(&keys<Key>().slots[home_slot(key, keys<Key>().bits)]);
     }
 
     uint32_t byte_token(uint8_t byte) const noexcept { return byte_tokens_[byte]; }
