@@ -22,9 +22,7 @@ int main(int argc, char** argv) {
         return EXIT_FAILURE;
     }
     const size_t cut = argc > 3 ? std::strtoul(argv[3], nullptr, 10) : 0;
-    const Pattern pattern =
-        std::string(argv[2]) == "cl100k_base" ? Pattern::cl100k : Pattern::o200k;
-    Encoding encoding(*vocabulary, pattern, 1);
+    Encoding encoding(*vocabulary, pattern_of(argv[2]), 1);
     std::minstd_rand random(1);
     uint32_t size = 0;
     for (std::string text; std::fread(&size, sizeof(size), 1, stdin) == 1;) {

@@ -14,10 +14,6 @@ namespace tokenizer_support {
 
 using namespace llm::tokenizer;
 
-inline Pattern pattern_of(std::string_view encoding) {
-    return encoding == "cl100k_base" ? Pattern::cl100k : Pattern::o200k;
-}
-
 inline std::string image_path(std::string_view encoding) {
     const char* dir = std::getenv("LLM_TOKENIZER_DIR");
     return std::string(dir == nullptr ? "build/tokenizer" : dir) + "/" + std::string(encoding) +
@@ -134,6 +130,6 @@ class RandomText {
     std::mt19937 random_;
 };
 
-inline constexpr const char* kEncodings[] = {"o200k_base", "cl100k_base"};
+inline constexpr const char* kEncodings[] = {"o200k_base", "cl100k_base", "qwen2"};
 
 }  // namespace tokenizer_support

@@ -140,7 +140,7 @@ uint64_t AsciiBlock<kPattern>::piece_ends() noexcept {
     begins |= other_begins & ~next(blank_);
     begins |= number_begins();
     begins |= space_begins(attached);
-    if constexpr (kPattern == Pattern::cl100k) {
+    if constexpr (kPattern != Pattern::o200k) {
         begins |= split_contractions(before_words);
     }
     return begins & below(trusted_ + 1) & ~Set{1};
@@ -169,9 +169,12 @@ auto AsciiBlock<kPattern>::space_begins(Set attached) noexcept -> Set {
     return begins;
 }
 
-// Numbers are cut into three digits each, from the left.
+// Numbers are cut into kMaxDigits each, from the left: one or three.
 template <Pattern kPattern>
 auto AsciiBlock<kPattern>::number_begins() const noexcept -> Set {
+    if constexpr (kMaxDigits<kPattern> == 1) {
+        return digits_;
+    }
     Set group = first_of_runs(digits_);
     Set begins = group;
     const Set three = digits_ & next(digits_) & next(next(digits_));
@@ -200,7 +203,7 @@ auto AsciiBlock<kPattern>::take_contractions() noexcept -> Set {
     return taken;
 }
 
-// cl100k: contractions are pieces of their own, where an apostrophe begins one.
+// Not o200k: contractions are pieces of their own, where an apostrophe begins one.
 template <Pattern kPattern>
 auto AsciiBlock<kPattern>::split_contractions(Set before_words) const noexcept -> Set {
     Set begins = 0;

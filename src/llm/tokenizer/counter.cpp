@@ -48,10 +48,13 @@ int64_t Counter::tokens_at_most() const noexcept {
 }
 
 void Counter::consume_any(bool is_last) noexcept {
-    if (encoding_->pattern() == Pattern::o200k) {
-        consume<Pattern::o200k>(is_last);
-    } else {
-        consume<Pattern::cl100k>(is_last);
+    switch (encoding_->pattern()) {
+        case Pattern::cl100k:
+            return consume<Pattern::cl100k>(is_last);
+        case Pattern::o200k:
+            return consume<Pattern::o200k>(is_last);
+        case Pattern::qwen2:
+            return consume<Pattern::qwen2>(is_last);
     }
 }
 

@@ -59,7 +59,7 @@ class Encoding {
     // `bytes` went through a PrefixCounter.
     void add_prefix_work(size_t bytes) noexcept { work_ += kPrefixWork * bytes; }
 
-    // Private to the process: 2.5 MB for o200k, 1.5 MB for cl100k, which fewer models have.
+    // Private to the process: 2.5 MB for o200k, 1.5 MB for the others, which fewer models have.
     size_t memo_bytes() const noexcept { return narrow_memo_.bytes() + wide_memo_.bytes(); }
 
   private:

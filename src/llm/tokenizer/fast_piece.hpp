@@ -49,7 +49,7 @@ template <Pattern kPattern>
 const uint8_t* word(const uint8_t* letters, const uint8_t* end) noexcept {
     const AsciiWindow window(letters);
     uint32_t bytes;
-    if constexpr (kPattern == Pattern::cl100k) {
+    if constexpr (kPattern != Pattern::o200k) {
         bytes = leading(window.letters());
     } else {
         // No ASCII letter is of both cases, so capitals and then small letters is all there is to
@@ -68,12 +68,13 @@ const uint8_t* word(const uint8_t* letters, const uint8_t* end) noexcept {
     return letters + bytes;
 }
 
-inline const uint8_t* number(const uint8_t* p) noexcept {
-    uint32_t digits = 1;
-    while (digits < 3 && kStarts[p[digits]] == kDigit) {
+template <Pattern kPattern>
+const uint8_t* number(const uint8_t* p) noexcept {
+    int digits = 1;
+    while (digits < kMaxDigits<kPattern> && kStarts[p[digits]] == kDigit) {
         ++digits;
     }
-    return digits < 3 && p[digits] >= 0x80 ? nullptr : p + digits;
+    return digits < kMaxDigits<kPattern> && p[digits] >= 0x80 ? nullptr : p + digits;
 }
 
 template <Pattern kPattern>
@@ -112,7 +113,7 @@ template <Pattern kPattern>
 const uint8_t* undecided_piece(const uint8_t* p, const uint8_t* end) noexcept {
     const Start start = kStarts[p[0]];
     const Start next = kStarts[p[1]];
-    if constexpr (kPattern == Pattern::cl100k) {
+    if constexpr (kPattern != Pattern::o200k) {
         if (p[0] == '\'') {
             if (const size_t bytes = contraction_bytes(p, end); bytes != 0) {
                 return p + bytes;
@@ -129,7 +130,7 @@ const uint8_t* undecided_piece(const uint8_t* p, const uint8_t* end) noexcept {
         return nullptr;
     }
     if (start == kDigit) {
-        return number(p);
+        return number<kPattern>(p);
     }
     if (start == kOther || (p[0] == ' ' && next == kOther)) {
         return others<kPattern>(p + 1, end);

@@ -143,7 +143,8 @@ bool is_new_claude(std::string_view name) noexcept {
 }  // namespace
 
 std::string_view name_of(EncodingName encoding) noexcept {
-    return encoding == EncodingName::o200k_base ? "o200k_base" : "cl100k_base";
+    constexpr std::string_view kNames[kEncodingCount] = {"o200k_base", "cl100k_base", "qwen2"};
+    return kNames[static_cast<size_t>(encoding)];
 }
 
 ModelTokens model_tokens(std::string_view model) noexcept {
