@@ -62,7 +62,7 @@ $(BUILD)/tokenizer-image: scripts/tokenizer_image.cpp $(TOKENIZER_HDRS)
 	$(CXX) $(TOOL_FLAGS) $< -lcrypto -o $@
 
 $(IMAGES) &: $(BUILD)/tokenizer-image scripts/build-tokenizer-tables scripts/huggingface-ranks.mjs \
-             src/llm/tokenizer/unicode-16.0.0.txt
+             $(wildcard src/llm/tokenizer/unicode-*.txt)
 	scripts/build-tokenizer-tables $< $(TOKENIZER)
 
 $(BUILD)/count-tokens: t/support/count_tokens.cpp $(COUNT_SRCS) $(TOKENIZER_HDRS) | $(IMAGES)

@@ -1,5 +1,5 @@
 // count-tokens IMAGE ENCODING [CUT]: for each text on standard input (its size as 32 bits, little
-// endian, then its bytes) writes its token count on a line. CUT > 0: fed in parts of 1 … CUT bytes.
+// endian, then its bytes) writes a line "TOKENS EXACT", 1 or 0. CUT > 0: fed in parts of 1 … CUT bytes.
 
 #include <cstdio>
 #include <cstdlib>
@@ -37,7 +37,7 @@ int main(int argc, char** argv) {
             at += part;
         }
         counter.finish();
-        std::printf("%lld\n", static_cast<long long>(counter.tokens()));
+        std::printf("%lld %d\n", static_cast<long long>(counter.tokens()), counter.is_exact());
     }
     return EXIT_SUCCESS;
 }

@@ -9,6 +9,7 @@
 #include "llm/tokenizer/fast_piece.hpp"
 #include "llm/tokenizer/long_piece.hpp"
 #include "llm/tokenizer/model_tokens.hpp"
+#include "llm/tokenizer/normal_form.hpp"
 #include "llm/tokenizer/text_decoder.hpp"
 
 namespace llm::tokenizer {
@@ -21,7 +22,9 @@ class Counter {
   public:
     // The encoding must outlive the counter; many counters may share one.
     explicit Counter(Encoding& encoding) noexcept
-        : encoding_(&encoding), long_piece_(encoding.vocabulary()) {}
+        : encoding_(&encoding),
+          normal_form_(encoding.vocabulary()),
+          long_piece_(encoding.vocabulary()) {}
 
     // Counts characters too, for an estimate.
     Counter(Encoding& encoding, CharacterCounts& characters) noexcept : Counter(encoding) {
@@ -36,6 +39,9 @@ class Counter {
 
     // The tokens of all finished texts, and of the present one as far as they are decided.
     int64_t tokens() const noexcept { return tokens_; }
+
+    // False: the model's tokenizer normalizes text, and some of this may not be normal.
+    bool is_exact() const noexcept { return !normal_form_.doubts(); }
 
     // No fewer than what tokens() will be once the present text is finished, if no more is fed.
     int64_t tokens_at_most() const noexcept;
@@ -60,6 +66,7 @@ class Counter {
     CharacterCounts* characters_ = nullptr;
     int64_t tokens_ = 0;
     TextDecoder decoder_;
+    NormalFormCheck normal_form_;
     size_t size_ = 0;     // bytes in buffer_
     size_t waiting_ = 0;  // of them: already looked at, a piece whose end was not seen
     LongPiece long_piece_;

@@ -51,6 +51,12 @@ class Vocabulary {
         return {class_in((p[0] & 0x07u) << 12 | (p[1] & 0x3Fu) << 6 | (p[2] & 0x3Fu), p[3]), 4};
     }
 
+    // NormalClass bits of the character at p.
+    uint8_t normal_class(const uint8_t* p) const noexcept {
+        const uint32_t character = decode_utf8(p);
+        return normal_blocks_[normal_index_[character / kBlock] * kBlock + character % kBlock];
+    }
+
     size_t home(const NarrowKey& key) const noexcept { return home_slot(key, narrow_.bits); }
     void prefetch(size_t home) const noexcept { __builtin_prefetch(&narrow_.slots[home]); }
     bool contains(const NarrowKey& key, size_t home) const noexcept {
@@ -149,6 +155,8 @@ class Vocabulary {
     const ImageHeader* header_ = nullptr;
     const uint16_t* char_index_ = nullptr;
     const uint8_t* char_blocks_ = nullptr;
+    const uint16_t* normal_index_ = nullptr;
+    const uint8_t* normal_blocks_ = nullptr;
     Table<NarrowKey> narrow_;
     Table<WideKey> wide_;
     Table<uint64_t> pairs_;
