@@ -1,5 +1,5 @@
-// tokenizer-image NAME RANKS CHAR_CLASSES NORMAL_CLASSES IMAGE: builds the image of an encoding (see
-// llm/tokenizer/image_layout.hpp) from its rank file ("base64 rank" lines) and the classes of
+// tokenizer-image NAME RANKS CHAR_CLASSES NORMAL_CLASSES IMAGE: builds the image of an encoding
+// (see llm/tokenizer/image_layout.hpp) from its rank file ("base64 rank" lines) and the classes of
 // characters that scripts/build-unicode-tables wrote.
 
 #include <openssl/evp.h>

@@ -1,5 +1,6 @@
 // count-tokens IMAGE ENCODING [CUT]: for each text on standard input (its size as 32 bits, little
-// endian, then its bytes) writes a line "TOKENS EXACT", 1 or 0. CUT > 0: fed in parts of 1 … CUT bytes.
+// endian, then its bytes) writes a line "TOKENS EXACT", 1 or 0. CUT > 0: fed in parts of 1 … CUT
+// bytes.
 
 #include <cstdio>
 #include <cstdlib>

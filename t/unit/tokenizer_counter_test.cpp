@@ -21,6 +21,22 @@ class TokenizerCounter : public testing::TestWithParam<const char*> {
     int64_t tokens(std::string_view text, TextForm form = TextForm::plain) {
         return count(encoding_, text, form);
     }
+
+    template <Pattern kPattern>
+    const uint8_t* piece_end(const uint8_t* p, const uint8_t* end) {
+        return Scanner<kPattern>(encoding_.vocabulary()).piece(p, end);
+    }
+    const uint8_t* piece_end(const uint8_t* p, const uint8_t* end) {
+        switch (encoding_.pattern()) {
+            case Pattern::cl100k:
+                return piece_end<Pattern::cl100k>(p, end);
+            case Pattern::o200k:
+                return piece_end<Pattern::o200k>(p, end);
+            case Pattern::qwen2:
+                return piece_end<Pattern::qwen2>(p, end);
+        }
+        return nullptr;
+    }
 };
 
 INSTANTIATE_TEST_SUITE_P(Encodings, TokenizerCounter, testing::ValuesIn(kEncodings));
@@ -144,9 +160,7 @@ TEST_P(TokenizerCounter, LongPiecesAsShortOnes) {
                     p = after;
                 };
                 while (p < stop) {
-                    add(encoding_.pattern() == Pattern::o200k
-                            ? Scanner<Pattern::o200k>(encoding_.vocabulary()).piece(p, stop)
-                            : Scanner<Pattern::cl100k>(encoding_.vocabulary()).piece(p, stop));
+                    add(piece_end(p, stop));
                 }
                 EXPECT_EQ(tokens(text), expected) << first << '|' << unit << '|' << end;
                 EXPECT_EQ(count(encoding_, text, TextForm::plain, 5), expected)

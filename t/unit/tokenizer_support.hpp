@@ -49,6 +49,15 @@ inline int64_t count(Encoding& encoding, std::string_view text, TextForm form = 
     return counter.tokens();
 }
 
+inline bool is_exact(const std::string& name, std::string_view text,
+                     TextForm form = TextForm::plain) {
+    Encoding encoding(vocabulary(name), pattern_of(name), 1);
+    Counter counter(encoding);
+    counter.feed(text, form);
+    counter.finish();
+    return counter.is_exact();
+}
+
 inline void append_utf8(uint32_t code_point, std::string& text) {
     const auto add = [&text](uint32_t byte) { text += static_cast<char>(byte); };
     if (code_point < 0x80) {

@@ -8,7 +8,7 @@ namespace llm::tokenizer {
 
 // What Unicode's Normalization Form C (NFC) turns on, of a code point.
 enum NormalClass : uint8_t {
-    kOrderMask = 63,     // the place of its Canonical_Combining_Class among all there are; 0: starter
+    kOrderMask = 63,  // the place of its Canonical_Combining_Class among all there are; 0: starter
     kNeverNormal = 63,   // in place of that: NFC_Quick_Check=No
     kComposesNext = 64,  // a composite, or the first character of one
     kComposesBack = 128  // the second character of a composite (NFC_Quick_Check=Maybe)

@@ -45,7 +45,8 @@ const uint8_t* Scanner<kPattern>::piece(const uint8_t* p, const uint8_t* end) no
     }
     const uint8_t* second = p + utf8_length(*p);
     if (first & kNumber) {
-        for (int digits = 1; digits < kMaxDigits<kPattern> && class_at(second) & kNumber; ++digits) {
+        for (int digits = 1; digits < kMaxDigits<kPattern> && class_at(second) & kNumber;
+             ++digits) {
             second += utf8_length(*second);
         }
         return second;

@@ -133,8 +133,8 @@ std::string Vocabulary::bind(std::string_view encoding) noexcept {
         bind(at.char_blocks, char_blocks_, at.char_blocks.bytes) &&
         bind(at.normal_index, normal_index_, 0x110000 / kBlock) &&
         bind(at.normal_blocks, normal_blocks_, at.normal_blocks.bytes) &&
-        bind(at.narrow, narrow_) && bind(at.wide, wide_) && bind(at.pairs, pairs_) && bind(at.byte_tokens, byte_tokens_, 256) &&
-        bind(at.byte_pairs, byte_pairs_, 65536) &&
+        bind(at.narrow, narrow_) && bind(at.wide, wide_) && bind(at.pairs, pairs_) &&
+        bind(at.byte_tokens, byte_tokens_, 256) && bind(at.byte_pairs, byte_pairs_, 65536) &&
         bind(at.pair_filter, pair_filter_, (size_t{1} << kFilterBits) / 8) &&
         bind(at.parts, parts_, at.tokens) &&
         bind(at.suffix_nodes, suffix_nodes_, at.suffix_nodes.bytes / sizeof(SuffixNode)) &&
