@@ -1,11 +1,13 @@
-"""OpenAI's own tokenizer, loaded from the rank files that the images are made from."""
+"""OpenAI's and Qwen's own tokenizers, loaded from the files that the images are made from."""
 
 import base64
 import functools
+import json
 import unittest.mock
 
 import tiktoken
 import tiktoken_ext.openai_public
+import tokenizers
 
 from support.paths import ROOT
 
@@ -20,6 +22,13 @@ def reference(encoding):
         tiktoken_ext.openai_public, "load_tiktoken_bpe", lambda *_, **__: ranks
     ):
         return tiktoken.Encoding(**getattr(tiktoken_ext.openai_public, encoding)())
+
+
+@functools.cache
+def qwen_reference():
+    """Without the special tokens, which would be found in plain text too."""
+    settings = json.loads((TABLES / "qwen2.json").read_text())
+    return tokenizers.Tokenizer.from_str(json.dumps(settings | {"added_tokens": []}))
 
 
 def text_tokens(text, encoding="o200k_base"):
