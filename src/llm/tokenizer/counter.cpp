@@ -18,8 +18,9 @@ void Counter::feed(std::string_view part, TextForm form) noexcept {
         if (characters_ != nullptr) {
             count_characters(buffer_.data() + size_, written);
         }
-        if (encoding_->normalizes()) {
+        if (encoding_->alters_text()) {
             normal_form_.feed(buffer_.data() + size_, written);
+            special_mark_.feed(buffer_.data() + size_, written);
         }
         size_ = static_cast<size_t>(written - buffer_.data());
         if (in < in_end || size_ - waiting_ >= std::max(kMinMore, waiting_)) {
@@ -35,6 +36,7 @@ void Counter::finish() noexcept {
     size_ = static_cast<size_t>(decoder_.finish(buffer_.data() + size_) - buffer_.data());
     consume_any(true);
     normal_form_.finish();
+    special_mark_.finish();
 }
 
 // By the first bytes of their sequences.

@@ -10,6 +10,7 @@
 #include "llm/tokenizer/long_piece.hpp"
 #include "llm/tokenizer/model_tokens.hpp"
 #include "llm/tokenizer/normal_form.hpp"
+#include "llm/tokenizer/special_mark.hpp"
 #include "llm/tokenizer/text_decoder.hpp"
 
 namespace llm::tokenizer {
@@ -40,8 +41,9 @@ class Counter {
     // The tokens of all finished texts, and of the present one as far as they are decided.
     int64_t tokens() const noexcept { return tokens_; }
 
-    // False: the model's tokenizer normalizes text, and some of this may not be normal.
-    bool is_exact() const noexcept { return !normal_form_.doubts(); }
+    // False: the model's tokenizer may alter some of the text, which is not normal or holds what
+    // looks like a special token.
+    bool is_exact() const noexcept { return !normal_form_.doubts() && !special_mark_.found(); }
 
     // No fewer than what tokens() will be once the present text is finished, if no more is fed.
     int64_t tokens_at_most() const noexcept;
@@ -67,6 +69,7 @@ class Counter {
     int64_t tokens_ = 0;
     TextDecoder decoder_;
     NormalFormCheck normal_form_;
+    SpecialMarkCheck special_mark_;
     size_t size_ = 0;     // bytes in buffer_
     size_t waiting_ = 0;  // of them: already looked at, a piece whose end was not seen
     LongPiece long_piece_;

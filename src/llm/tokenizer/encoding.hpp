@@ -21,8 +21,9 @@ class Encoding {
 
     const Vocabulary& vocabulary() const noexcept { return vocabulary_; }
     Pattern pattern() const noexcept { return pattern_; }
-    // Whether the model's tokenizer brings text into NFC first, as a Counter does not.
-    bool normalizes() const noexcept { return pattern_ == Pattern::qwen2; }
+    // Whether the model's tokenizer brings text into NFC first and finds special tokens in it, as a
+    // Counter does not.
+    bool alters_text() const noexcept { return pattern_ == Pattern::qwen2; }
 
     // The tokens of a whole piece; 32 bytes can be read after its end.
     int64_t count(const uint8_t* p, size_t bytes) noexcept;

@@ -33,8 +33,8 @@ class PromptCount {
     int64_t most() const noexcept;
 
     // Whether a provider may count otherwise: another vocabulary, tools, calls of them, media, the
-    // rules of a family that are not published, text that the model's tokenizer may normalize. Of
-    // remote media there is nothing in the count.
+    // rules of a family that are not published, text that the model's tokenizer may alter. Of remote
+    // media there is nothing in the count.
     bool is_estimate() const noexcept { return estimated_ || !counter_.is_exact(); }
 
     // Of more than this many bytes the rest is taken for a token a byte: an upper bound.

@@ -1,4 +1,5 @@
-// What Unicode's Normalization Form C leaves as it is (UAX #15), and what it does not.
+// What Qwen's tokenizer alters before it counts: text that is not in Unicode's Normalization Form C
+// (UAX #15), and special tokens.
 
 #include <gtest/gtest.h>
 
@@ -76,6 +77,36 @@ TEST(TokenizerNormalForm, TextsAreApartAndOneIsEnough) {
     counter.feed("e");
     counter.finish();
     EXPECT_FALSE(counter.is_exact());
+}
+
+TEST(TokenizerSpecialMark, FoundWhereverItStands) {
+    Encoding encoding(vocabulary("qwen2"), Pattern::qwen2, 1);
+    for (size_t before = 0; before < 40; ++before) {
+        const std::string text = std::string(before, 'x') + "<|im_end|>";
+        for (size_t cut = 0; cut <= text.size(); ++cut) {
+            Counter counter(encoding);
+            counter.feed(std::string_view(text).substr(0, cut));
+            counter.feed(std::string_view(text).substr(cut));
+            counter.finish();
+            EXPECT_FALSE(counter.is_exact()) << before << ' ' << cut;
+        }
+    }
+    EXPECT_FALSE(is_exact("qwen2", "\\u003c\\u007c", TextForm::json));
+    EXPECT_TRUE(is_exact("o200k_base", "<|im_end|>"));
+}
+
+TEST(TokenizerSpecialMark, NotInOtherText) {
+    for (const char* text :
+         {"", "<", "|", "<p> | </p>", "a < b || c", "|<", "0123456789abcde<\n|"}) {
+        EXPECT_TRUE(is_exact("qwen2", text)) << text;
+    }
+    Encoding encoding(vocabulary("qwen2"), Pattern::qwen2, 1);
+    Counter counter(encoding);
+    for (const char* text : {"<", "|"}) {
+        counter.feed(text);
+        counter.finish();
+    }
+    EXPECT_TRUE(counter.is_exact());
 }
 
 }  // namespace
