@@ -45,6 +45,9 @@ class Counter {
     // looks like a special token.
     bool is_exact() const noexcept { return !normal_form_.doubts() && !special_mark_.found(); }
 
+    // No model makes more tokens of a byte: NFC makes up to three bytes of one (UAX #15, of UTF-8).
+    int64_t most_per_byte() const noexcept { return normal_form_.doubts() ? 3 : 1; }
+
     // No fewer than what tokens() will be once the present text is finished, if no more is fed.
     int64_t tokens_at_most() const noexcept;
 

@@ -36,9 +36,9 @@ constexpr FrameRule kGpt5 = {4, 1, 5, false};       // ai-tokenizer, fitted to t
 constexpr FrameRule kAnthropic = {2, 0, 6, false};  // the same
 constexpr FrameRule kTemplate = {4, 1, 4, false};   // two marks, the role, line breaks
 // The chat template of Qwen 3: "<|im_start|>", the role, a line break, the text, "<|im_end|>", a
-// line break. Qwen 2 and 2.5 add a system message of their own where there is none, some models
-// open a "<think>".
-constexpr FrameRule kChatMl = {4, 0, 3, false};
+// line break. Qwen 2.5 adds a system message of its own where there is none, of 21 tokens; Qwen 3
+// asked not to think "<think>" and "</think>", 4.
+constexpr FrameRule kChatMl = {4, 0, 3, false, 32};
 
 // OpenAI, "Managing costs" (Realtime): a token for each 100 ms of a user's audio.
 constexpr int64_t kOpenAiAudioPerSecond = 10;

@@ -46,8 +46,9 @@ struct TextRule {
 struct FrameRule {
     int64_t per_message = 3;
     int64_t per_name = 1;
-    int64_t per_prompt = 3;  // primes the answer
-    bool exact = false;      // agrees with all published examples
+    int64_t per_prompt = 3;   // primes the answer
+    bool exact = false;       // agrees with all published examples
+    int64_t most_hidden = 0;  // that a chat template may add of its own, beyond these
 
     bool operator==(const FrameRule&) const = default;
 };

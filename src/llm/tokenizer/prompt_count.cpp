@@ -70,10 +70,13 @@ int64_t PromptCount::tokens() const noexcept {
 }
 
 int64_t PromptCount::most() const noexcept {
-    if (!estimated_) {
+    if (!is_estimate()) {
         return tokens();
     }
-    return std::max(tokens(), prompt_token_bound(prompt_) - less_than_bytes_);
+    const int64_t hidden = prompt_.messages > 0 ? model_.frame.most_hidden : 0;
+    const auto growth = static_cast<int64_t>(fed_ - exact_bytes_) * (counter_.most_per_byte() - 1);
+    const int64_t less = static_cast<int64_t>(exact_bytes_) - exact_tokens_;
+    return std::max(tokens(), prompt_token_bound(prompt_) - less + growth) + hidden;
 }
 
 void PromptCount::begin_item() {
@@ -98,8 +101,9 @@ void PromptCount::begin_item() {
 void PromptCount::end_item() noexcept {
     counter_.finish();
     in_item_ = false;
-    if (model_.text.exact && item_ <= prompt_.text.size()) {
-        less_than_bytes_ = static_cast<int64_t>(fed_) - counter_.tokens();
+    if (model_.text.exact && counter_.is_exact() && item_ <= prompt_.text.size()) {
+        exact_bytes_ = fed_;
+        exact_tokens_ = counter_.tokens();
     }
 }
 
