@@ -32,7 +32,7 @@ JOBS      ?= $(shell nproc)
 TOKENIZER      := $(BUILD)/tokenizer
 TOKENIZER_SRCS := $(wildcard src/llm/tokenizer/*.cpp)
 TOKENIZER_HDRS := $(wildcard src/llm/tokenizer/*.hpp)
-IMAGES         := $(TOKENIZER)/o200k_base.image $(TOKENIZER)/cl100k_base.image
+IMAGES         := $(addprefix $(TOKENIZER)/,o200k_base.image cl100k_base.image qwen2.image)
 TOOL_FLAGS     := -std=c++20 -O2 -Wall -Wextra -Werror -Isrc
 COUNT_SRCS     := $(filter-out %/prompt_count.cpp %/tool_tokens.cpp,$(TOKENIZER_SRCS))
 
@@ -62,7 +62,8 @@ $(BUILD)/tokenizer-image: scripts/tokenizer_image.cpp $(TOKENIZER_HDRS)
 	@mkdir -p $(@D)
 	$(CXX) $(TOOL_FLAGS) $< -lcrypto -o $@
 
-$(IMAGES) &: $(BUILD)/tokenizer-image scripts/build-tokenizer-tables src/llm/tokenizer/unicode-16.0.0.txt
+$(IMAGES) &: $(BUILD)/tokenizer-image scripts/build-tokenizer-tables scripts/huggingface-ranks.mjs \
+             $(wildcard src/llm/tokenizer/unicode-*.txt)
 	scripts/build-tokenizer-tables $< $(TOKENIZER)
 
 $(BUILD)/count-tokens: t/support/count_tokens.cpp $(COUNT_SRCS) $(TOKENIZER_HDRS) | $(IMAGES)

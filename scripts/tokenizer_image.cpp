@@ -1,6 +1,6 @@
-// tokenizer-image NAME RANKS UNICODE_CLASSES IMAGE: builds the image of an encoding (see
-// llm/tokenizer/image_layout.hpp) from OpenAI's rank file ("base64 rank" lines) and the character
-// classes that scripts/build-unicode-tables wrote.
+// tokenizer-image NAME RANKS CHAR_CLASSES NORMAL_CLASSES IMAGE: builds the image of an encoding
+// (see llm/tokenizer/image_layout.hpp) from its rank file ("base64 rank" lines) and the classes of
+// characters that scripts/build-unicode-tables wrote.
 
 #include <openssl/evp.h>
 
@@ -364,12 +364,12 @@ class Joints {
     std::vector<uint8_t> bits_;
 };
 
-struct CharClasses {
+struct CharTable {
     Bytes index;
     Bytes blocks;
 };
 
-CharClasses char_classes(const std::string& file) {
+CharTable char_table(const std::string& file) {
     std::vector<uint8_t> classes(0x110000);
     std::istringstream in(file);
     for (std::string line; std::getline(in, line);) {
@@ -378,7 +378,7 @@ CharClasses char_classes(const std::string& file) {
         unsigned bits = 0;
         if (!line.empty() && line[0] != '#') {
             if (std::sscanf(line.c_str(), "%x %x %u", &first, &last, &bits) != 3 || last < first ||
-                last >= classes.size() || bits > 127) {
+                last >= classes.size() || bits > 255) {
                 throw std::runtime_error("unexpected character class: " + line);
             }
             std::fill(classes.begin() + first, classes.begin() + last + 1,
@@ -435,7 +435,7 @@ void copy_name(std::array<char, N>& to, std::string_view from) {
 }
 
 void build(std::string_view name, const char* ranks_path, const char* classes_path,
-           const char* image_path) {
+           const char* normal_path, const char* image_path) {
     const std::string source = read_file(ranks_path);
     const Ranks ranks = parse_ranks(source);
     std::vector<TokenParts> parts(ranks.tokens.size());
@@ -444,7 +444,8 @@ void build(std::string_view name, const char* ranks_path, const char* classes_pa
     }
     const PairTable pairs = PairPlaces(parts).table();
     const SuffixTrie suffixes = suffix_trie(ranks);
-    const CharClasses classes = char_classes(read_file(classes_path));
+    const CharTable classes = char_table(read_file(classes_path));
+    const CharTable normal = char_table(read_file(normal_path));
 
     Image image;
     copy_name(image.header.encoding, name);
@@ -454,6 +455,8 @@ void build(std::string_view name, const char* ranks_path, const char* classes_pa
                EVP_sha256(), nullptr);
     image.add(&ImageHeader::char_index, classes.index);
     image.add(&ImageHeader::char_blocks, classes.blocks);
+    image.add(&ImageHeader::normal_index, normal.index);
+    image.add(&ImageHeader::normal_blocks, normal.blocks);
     image.add(&ImageHeader::narrow, key_table<NarrowKey>(ranks, 1, kNarrowBytes, narrow_key));
     image.add(&ImageHeader::wide,
               key_table<WideKey>(ranks, kNarrowBytes + 1, kWideBytes, wide_key));
@@ -477,12 +480,12 @@ void build(std::string_view name, const char* ranks_path, const char* classes_pa
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 5) {
-        std::cerr << "usage: tokenizer-image NAME RANKS UNICODE_CLASSES IMAGE\n";
+    if (argc != 6) {
+        std::cerr << "usage: tokenizer-image NAME RANKS CHAR_CLASSES NORMAL_CLASSES IMAGE\n";
         return EXIT_FAILURE;
     }
     try {
-        build(argv[1], argv[2], argv[3], argv[4]);
+        build(argv[1], argv[2], argv[3], argv[4], argv[5]);
     } catch (const std::exception& error) {
         std::cerr << "tokenizer-image: " << error.what() << '\n';
         return EXIT_FAILURE;

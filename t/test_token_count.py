@@ -10,7 +10,7 @@ from support.calls import CHAT, assert_openai_error, chat
 from support.load import fire
 from support.nginx_conf import provider
 from support.paths import FIXTURES
-from support.tokens import chat_tokens, text_tokens
+from support.tokens import chat_tokens, qwen_reference, text_tokens
 from support.waiting import wait_until
 
 SENT = {"proxy_set_header X-Prompt-Tokens": "$llm_prompt_tokens"}
@@ -51,6 +51,18 @@ def test_deployment_of_an_unknown_name_counts_like_its_logical_model(gateway, mo
     answer = one.client.post(COUNTER, json=body).json()
     assert answer["total_tokens"] == chat_tokens(body["messages"], "cl100k_base")
     assert not answer["estimated"]
+
+
+def test_qwen_counts_by_its_own_vocabulary(gateway):
+    one = gateway(routes=["local mock model=Qwen/Qwen3-8B"], prices=f"{FIXTURES}/prices.json unknown=free")
+
+    def count(text):
+        answer = one.client.post(COUNTER, json={"model": "local", "prompt": text}).json()
+        return answer["total_tokens"], answer["estimated"]
+
+    text = "Größenordnung 中文测试 один два 12345"
+    assert count(text) == (len(qwen_reference().encode(text)), False)
+    assert count(text + " e\u0301")[1]  # which Qwen normalizes
 
 
 def test_hold_is_exact(gateway):

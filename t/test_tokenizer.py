@@ -1,14 +1,16 @@
-"""Token counts beside OpenAI's own tokenizer, loaded from the same rank files."""
+"""Token counts beside OpenAI's own tokenizer and, for Qwen, HuggingFace's, loaded from the files that the
+images are made from."""
 
 import os
 import random
 import struct
 import subprocess
+import unicodedata
 
 import pytest
 
 from support.paths import ROOT
-from support.tokens import TABLES, reference
+from support.tokens import TABLES, qwen_reference, reference
 
 COUNT = ROOT / "build/count-tokens"
 TEXTS = int(os.environ.get("LLM_RANDOM_TEXTS", 100_000))
@@ -38,17 +40,40 @@ def random_text(source):
     return "".join(parts)
 
 
+def count(encoding, texts, cut):
+    """For each text its tokens and whether they are exact."""
+    counted = subprocess.run(
+        [COUNT, TABLES / f"{encoding}.image", encoding, str(cut)], check=True, capture_output=True,
+        input=b"".join(struct.pack("<I", len(raw)) + raw for raw in map(str.encode, texts)))
+    rows = [tuple(map(int, line.split())) for line in counted.stdout.splitlines()]
+    assert len(rows) == len(texts)
+    return rows
+
+
 @pytest.mark.parametrize("encoding", ["o200k_base", "cl100k_base"])
 @pytest.mark.parametrize("cut", [0, 5])
 def test_counts_as_openai_does(encoding, cut):
     source = random.Random(encoding)
     texts = [random_text(source) for _ in range(TEXTS)]
-    counted = subprocess.run(
-        [COUNT, TABLES / f"{encoding}.image", encoding, str(cut)], check=True, capture_output=True,
-        input=b"".join(struct.pack("<I", len(raw)) + raw for raw in map(str.encode, texts)))
-    counts = [int(line) for line in counted.stdout.split()]
     exact = reference(encoding)
-    assert len(counts) == TEXTS
-    different = [text for text, count in zip(texts, counts)
-                 if count != len(exact.encode_ordinary(text))]
+    different = [text for text, row in zip(texts, count(encoding, texts, cut))
+                 if row != (len(exact.encode_ordinary(text)), 1)]
     assert not different, f"{len(different)} texts, the shortest {min(different, key=len)!a}"
+
+
+def is_plain(text):
+    """Whether Qwen's tokenizer takes it as it is."""
+    return unicodedata.is_normalized("NFC", text) and "<|" not in text
+
+
+@pytest.mark.parametrize("cut", [0, 5])
+def test_counts_as_qwen_does_or_says_that_it_may_not(cut):
+    source = random.Random("qwen2")
+    texts = [random_text(source) for _ in range(TEXTS)]
+    rows = count("qwen2", texts, cut)
+    encoded = qwen_reference().encode_batch_fast(texts)
+    different = [text for text, (tokens, exact), encoding in zip(texts, rows, encoded)
+                 if exact and (tokens != len(encoding) or not is_plain(text))]
+    assert not different, f"{len(different)} texts, the shortest {min(different, key=len)!a}"
+    doubted = sum(is_plain(text) and not exact for text, (_, exact) in zip(texts, rows))
+    assert doubted < 0.02 * TEXTS

@@ -18,11 +18,6 @@ constexpr int kDrainMs = 1000;
 
 std::unique_ptr<Worker> worker;
 
-llm::tokenizer::Pattern pattern_of(llm::tokenizer::EncodingName encoding) noexcept {
-    using namespace llm::tokenizer;
-    return encoding == EncodingName::o200k_base ? Pattern::o200k : Pattern::cl100k;
-}
-
 void fill_random(void* bytes, size_t size) {
     if (RAND_bytes(static_cast<unsigned char*>(bytes), static_cast<int>(size)) != 1) {
         throw std::runtime_error("no random bytes");
@@ -93,7 +88,7 @@ void Worker::make_encodings() {
             uint64_t seed = 0;
             fill_random(&seed, sizeof(seed));
             encodings_[i] = std::make_unique<llm::tokenizer::Encoding>(
-                *vocabulary, pattern_of(name), seed);
+                *vocabulary, llm::tokenizer::pattern_of(vocabulary->name()), seed);
         }
     }
 }

@@ -101,8 +101,7 @@ int main(int argc, char** argv) {
         std::cerr << vocabulary.error() << '\n';
         return EXIT_FAILURE;
     }
-    const Pattern pattern =
-        std::string(argv[2]) == "cl100k_base" ? Pattern::cl100k : Pattern::o200k;
+    const Pattern pattern = pattern_of(argv[2]);
     for (int i = 3; i < argc; ++i) {
         std::ifstream in(argv[i], std::ios::binary);
         const std::string text{std::istreambuf_iterator<char>(in), {}};

@@ -1,5 +1,6 @@
 // count-tokens IMAGE ENCODING [CUT]: for each text on standard input (its size as 32 bits, little
-// endian, then its bytes) writes its token count on a line. CUT > 0: fed in parts of 1 … CUT bytes.
+// endian, then its bytes) writes a line "TOKENS EXACT", 1 or 0. CUT > 0: fed in parts of 1 … CUT
+// bytes.
 
 #include <cstdio>
 #include <cstdlib>
@@ -22,9 +23,7 @@ int main(int argc, char** argv) {
         return EXIT_FAILURE;
     }
     const size_t cut = argc > 3 ? std::strtoul(argv[3], nullptr, 10) : 0;
-    const Pattern pattern =
-        std::string(argv[2]) == "cl100k_base" ? Pattern::cl100k : Pattern::o200k;
-    Encoding encoding(*vocabulary, pattern, 1);
+    Encoding encoding(*vocabulary, pattern_of(argv[2]), 1);
     std::minstd_rand random(1);
     uint32_t size = 0;
     for (std::string text; std::fread(&size, sizeof(size), 1, stdin) == 1;) {
@@ -39,7 +38,7 @@ int main(int argc, char** argv) {
             at += part;
         }
         counter.finish();
-        std::printf("%lld\n", static_cast<long long>(counter.tokens()));
+        std::printf("%lld %d\n", static_cast<long long>(counter.tokens()), counter.is_exact());
     }
     return EXIT_SUCCESS;
 }

@@ -1,4 +1,4 @@
-"""OpenAI's own tokenizer, loaded from the rank files that the images are made from."""
+"""OpenAI's and Qwen's own tokenizers, loaded from the files that the images are made from."""
 
 import base64
 import functools
@@ -6,6 +6,7 @@ import unittest.mock
 
 import tiktoken
 import tiktoken_ext.openai_public
+import tokenizers
 
 from support.paths import ROOT
 
@@ -20,6 +21,11 @@ def reference(encoding):
         tiktoken_ext.openai_public, "load_tiktoken_bpe", lambda *_, **__: ranks
     ):
         return tiktoken.Encoding(**getattr(tiktoken_ext.openai_public, encoding)())
+
+
+@functools.cache
+def qwen_reference():
+    return tokenizers.Tokenizer.from_file(str(TABLES / "qwen2.json"))
 
 
 def text_tokens(text, encoding="o200k_base"):

@@ -14,10 +14,6 @@ namespace tokenizer_support {
 
 using namespace llm::tokenizer;
 
-inline Pattern pattern_of(std::string_view encoding) {
-    return encoding == "cl100k_base" ? Pattern::cl100k : Pattern::o200k;
-}
-
 inline std::string image_path(std::string_view encoding) {
     const char* dir = std::getenv("LLM_TOKENIZER_DIR");
     return std::string(dir == nullptr ? "build/tokenizer" : dir) + "/" + std::string(encoding) +
@@ -51,6 +47,15 @@ inline int64_t count(Encoding& encoding, std::string_view text, TextForm form = 
     counter.finish();
     EXPECT_GE(at_most, counter.tokens());
     return counter.tokens();
+}
+
+inline bool is_exact(const std::string& name, std::string_view text,
+                     TextForm form = TextForm::plain) {
+    Encoding encoding(vocabulary(name), pattern_of(name), 1);
+    Counter counter(encoding);
+    counter.feed(text, form);
+    counter.finish();
+    return counter.is_exact();
 }
 
 inline void append_utf8(uint32_t code_point, std::string& text) {
@@ -134,6 +139,6 @@ class RandomText {
     std::mt19937 random_;
 };
 
-inline constexpr const char* kEncodings[] = {"o200k_base", "cl100k_base"};
+inline constexpr const char* kEncodings[] = {"o200k_base", "cl100k_base", "qwen2"};
 
 }  // namespace tokenizer_support

@@ -232,10 +232,13 @@ LLM_AVX512 void classify_high(const Vocabulary& vocabulary, Pattern pattern, con
 LLM_AVX512 __attribute__((flatten)) void add_blocks(Pattern pattern, const CharMap& map,
                                                     const uint8_t* text, size_t size,
                                                     PieceBatch& batch) noexcept {
-    if (pattern == Pattern::o200k) {
-        tokenizer::add_blocks<Pattern::o200k>(map, text, size, batch);
-    } else {
-        tokenizer::add_blocks<Pattern::cl100k>(map, text, size, batch);
+    switch (pattern) {
+        case Pattern::cl100k:
+            return tokenizer::add_blocks<Pattern::cl100k>(map, text, size, batch);
+        case Pattern::o200k:
+            return tokenizer::add_blocks<Pattern::o200k>(map, text, size, batch);
+        case Pattern::qwen2:
+            return tokenizer::add_blocks<Pattern::qwen2>(map, text, size, batch);
     }
 }
 

@@ -13,8 +13,8 @@ namespace llm::tokenizer {
 // What the bytes of a stretch of 64 are: bit i of a set stands for byte i. All the bytes of a
 // character are in the sets of its class.
 struct CharSets {
-    uint64_t upper;  // o200k: kUpper; cl100k: ASCII capitals
-    uint64_t lower;  // o200k: kLower; cl100k: the other letters
+    uint64_t upper;  // o200k: kUpper; others: ASCII capitals
+    uint64_t lower;  // o200k: kLower; others: the other letters
     uint64_t number;
     uint64_t space;
     uint64_t line_break;

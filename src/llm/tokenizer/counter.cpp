@@ -21,6 +21,10 @@ void Counter::feed(std::string_view part, TextForm form) noexcept {
         if (characters_ != nullptr) {
             count_characters(buffer_.data() + size_, written);
         }
+        if (encoding_->alters_text()) {
+            normal_form_.feed(buffer_.data() + size_, written);
+            special_mark_.feed(buffer_.data() + size_, written);
+        }
         size_ = static_cast<size_t>(written - buffer_.data());
         if (in < in_end || size_ - waiting_ >= std::max(kMinMore, waiting_)) {
             consume_any(batch, false);
@@ -37,6 +41,8 @@ void Counter::finish() noexcept {
     size_ = static_cast<size_t>(decoder_.finish(buffer_.data() + size_) - buffer_.data());
     consume_any(batch, true);
     tokens_ += batch.finish();
+    normal_form_.finish();
+    special_mark_.finish();
 }
 
 // By the first bytes of their sequences.
@@ -54,10 +60,13 @@ int64_t Counter::tokens_at_most() const noexcept {
 }
 
 void Counter::consume_any(PieceBatch& batch, bool is_last) noexcept {
-    if (encoding_->pattern() == Pattern::o200k) {
-        consume<Pattern::o200k>(batch, is_last);
-    } else {
-        consume<Pattern::cl100k>(batch, is_last);
+    switch (encoding_->pattern()) {
+        case Pattern::cl100k:
+            return consume<Pattern::cl100k>(batch, is_last);
+        case Pattern::o200k:
+            return consume<Pattern::o200k>(batch, is_last);
+        case Pattern::qwen2:
+            return consume<Pattern::qwen2>(batch, is_last);
     }
 }
 

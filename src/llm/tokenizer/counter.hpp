@@ -9,7 +9,9 @@
 #include "llm/tokenizer/encoding.hpp"
 #include "llm/tokenizer/long_piece.hpp"
 #include "llm/tokenizer/model_tokens.hpp"
+#include "llm/tokenizer/normal_form.hpp"
 #include "llm/tokenizer/piece_batch.hpp"
+#include "llm/tokenizer/special_mark.hpp"
 #include "llm/tokenizer/text_decoder.hpp"
 
 namespace llm::tokenizer {
@@ -22,7 +24,9 @@ class Counter {
   public:
     // The encoding must outlive the counter; many counters may share one.
     explicit Counter(Encoding& encoding) noexcept
-        : encoding_(&encoding), long_piece_(encoding.vocabulary()) {}
+        : encoding_(&encoding),
+          normal_form_(encoding.vocabulary()),
+          long_piece_(encoding.vocabulary()) {}
 
     // Counts characters too, for an estimate.
     Counter(Encoding& encoding, CharacterCounts& characters) noexcept : Counter(encoding) {
@@ -37,6 +41,13 @@ class Counter {
 
     // The tokens of all finished texts, and of the present one as far as they are decided.
     int64_t tokens() const noexcept { return tokens_; }
+
+    // False: the model's tokenizer may alter some of the text, which is not normal or holds what
+    // looks like a special token.
+    bool is_exact() const noexcept { return !normal_form_.doubts() && !special_mark_.found(); }
+
+    // No model makes more tokens of a byte: NFC makes up to three bytes of one (UAX #15, of UTF-8).
+    int64_t most_per_byte() const noexcept { return normal_form_.doubts() ? 3 : 1; }
 
     // No fewer than what tokens() will be once the present text is finished, if no more is fed.
     int64_t tokens_at_most() const noexcept;
@@ -63,6 +74,8 @@ class Counter {
     CharacterCounts* characters_ = nullptr;
     int64_t tokens_ = 0;
     TextDecoder decoder_;
+    NormalFormCheck normal_form_;
+    SpecialMarkCheck special_mark_;
     size_t size_ = 0;     // bytes in buffer_
     size_t waiting_ = 0;  // of them: already looked at, a piece whose end was not seen
     LongPiece long_piece_;

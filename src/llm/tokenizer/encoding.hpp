@@ -23,6 +23,9 @@ class Encoding {
     const Vocabulary& vocabulary() const noexcept { return vocabulary_; }
     Pattern pattern() const noexcept { return pattern_; }
     const Kernels& kernels() const noexcept { return kernels_; }
+    // Whether the model's tokenizer brings text into NFC first and finds special tokens in it, as a
+    // Counter does not.
+    bool alters_text() const noexcept { return pattern_ == Pattern::qwen2; }
 
     // The tokens of a whole piece; 32 bytes can be read after its end.
     int64_t count(const uint8_t* p, size_t bytes) noexcept;
@@ -48,7 +51,7 @@ class Encoding {
     // `bytes` went through a PrefixCounter.
     void add_prefix_work(size_t bytes) noexcept { work_ += kPrefixWork * bytes; }
 
-    // Private to the process: 2.6 MB for o200k, 1.3 MB for cl100k, which fewer models have.
+    // Private to the process: 2.6 MB for o200k, 1.3 MB for the others, which fewer models have.
     size_t memo_bytes() const noexcept {
         return narrow_memo_.bytes() + wide_memo_.bytes() + long_memo_.bytes();
     }

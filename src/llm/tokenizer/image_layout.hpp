@@ -14,7 +14,7 @@ namespace llm::tokenizer {
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
 
 inline constexpr std::array<char, 8> kImageMagic = {'L', 'L', 'M', 'T', 'O', 'K', 'E', 'N'};
-inline constexpr uint32_t kImageVersion = 3;
+inline constexpr uint32_t kImageVersion = 4;
 inline constexpr size_t kAlignment = 64;
 
 inline constexpr uint32_t kTokenBits = 18;
@@ -39,6 +39,8 @@ struct ImageHeader {
 
     Section char_index;    // u16 by code point / kBlock: the block's number
     Section char_blocks;   // u8[kBlock] by block number: CharClass bits
+    Section normal_index;  // the same two tables for NormalClass bits
+    Section normal_blocks;
     Section narrow;        // NarrowKey, 2^n slots: every token of at most kNarrowBytes
     Section wide;          // WideKey, 2^n slots: every token of kNarrowBytes+1 … kWideBytes
     Section byte_tokens;   // u32[256]: the token of a byte

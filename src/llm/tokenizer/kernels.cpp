@@ -164,10 +164,13 @@ void classify_high(const Vocabulary& vocabulary, Pattern pattern, const uint8_t*
 
 void add_blocks(Pattern pattern, const CharMap& map, const uint8_t* text, size_t size,
                 PieceBatch& batch) noexcept {
-    if (pattern == Pattern::o200k) {
-        add_blocks<Pattern::o200k>(map, text, size, batch);
-    } else {
-        add_blocks<Pattern::cl100k>(map, text, size, batch);
+    switch (pattern) {
+        case Pattern::cl100k:
+            return add_blocks<Pattern::cl100k>(map, text, size, batch);
+        case Pattern::o200k:
+            return add_blocks<Pattern::o200k>(map, text, size, batch);
+        case Pattern::qwen2:
+            return add_blocks<Pattern::qwen2>(map, text, size, batch);
     }
 }
 

@@ -132,9 +132,12 @@ const uint8_t* LongPiece::take_contraction(const uint8_t* p, const uint8_t* end)
 
 template const uint8_t* LongPiece::begin<Pattern::cl100k>(const uint8_t*) noexcept;
 template const uint8_t* LongPiece::begin<Pattern::o200k>(const uint8_t*) noexcept;
+template const uint8_t* LongPiece::begin<Pattern::qwen2>(const uint8_t*) noexcept;
 template const uint8_t* LongPiece::feed<Pattern::cl100k>(const uint8_t*, const uint8_t*,
                                                          bool) noexcept;
 template const uint8_t* LongPiece::feed<Pattern::o200k>(const uint8_t*, const uint8_t*,
+                                                        bool) noexcept;
+template const uint8_t* LongPiece::feed<Pattern::qwen2>(const uint8_t*, const uint8_t*,
                                                         bool) noexcept;
 
 }  // namespace llm::tokenizer

@@ -39,7 +39,7 @@ class LongPiece {
   private:
     enum class Kind : uint8_t {
         none,
-        letters,      // cl100k: \p{L}+
+        letters,      // not o200k: \p{L}+
         upper,        // o200k: [upper]*, so far
         lower,        // o200k: [lower]+
         contraction,  // o200k: after a word

@@ -18,8 +18,9 @@ constexpr TextRule kNewClaude = {
     EncodingName::cl100k_base, false, 1.465, 0.254, -0.28, -0.65, 0, 0};
 constexpr TextRule kLlama = {
     EncodingName::cl100k_base, false, 1.002, -0.313, -0.327, -0.14, 4.2, 15.7};
-constexpr TextRule kQwen = {
-    EncodingName::cl100k_base, false, 1.009, -0.265, -0.439, -1.13, 4.8, 16.1};
+constexpr TextRule kQwen = {EncodingName::qwen2, true, 1, 0, 0, 0, 0, 0};
+// Since Qwen 3.5 there is a larger vocabulary (248,000 tokens), which makes rather fewer.
+constexpr TextRule kLikeQwen = {EncodingName::qwen2, false, 1, 0, 0, 0, 0, 0};
 constexpr TextRule kGemma = {
     EncodingName::o200k_base, false, 1.092, -0.051, -0.224, -1.124, 8.9, 25.2};
 constexpr TextRule kMistral = {
@@ -34,6 +35,10 @@ constexpr FrameRule kLikeOpenAi = {3, 1, 3, false};
 constexpr FrameRule kGpt5 = {4, 1, 5, false};       // ai-tokenizer, fitted to the API
 constexpr FrameRule kAnthropic = {2, 0, 6, false};  // the same
 constexpr FrameRule kTemplate = {4, 1, 4, false};   // two marks, the role, line breaks
+// The chat template of Qwen 3: "<|im_start|>", the role, a line break, the text, "<|im_end|>", a
+// line break. Qwen 2.5 adds a system message of its own where there is none, of 21 tokens; Qwen 3
+// asked not to think "<think>" and "</think>", 4.
+constexpr FrameRule kChatMl = {4, 0, 3, false, 32};
 
 // OpenAI, "Managing costs" (Realtime): a token for each 100 ms of a user's audio.
 constexpr int64_t kOpenAiAudioPerSecond = 10;
@@ -92,8 +97,9 @@ constexpr Family kOtherFamilies[] = {
     {"gemini", {kGemma, kTemplate, ImageRule::gemini, kOpenAiTools}},
     {"gemma", {kGemma, kTemplate, ImageRule::tiles_258, kOpenAiTools}},
     {"deepseek", {kDeepSeek, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
-    {"qwen", {kQwen, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
-    {"qwq", {kQwen, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"qwq", {kQwen, kChatMl, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"qvq", {kQwen, kChatMl, ImageRule::tiles_85_170, kOpenAiTools}},
+    {"qwen", {kLikeQwen, kChatMl, ImageRule::tiles_85_170, kOpenAiTools}},
     {"llama", {kLlama, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
     {"mistral", {kMistral, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
     {"mixtral", {kMistral, kTemplate, ImageRule::tiles_85_170, kOpenAiTools}},
@@ -140,10 +146,52 @@ bool is_new_claude(std::string_view name) noexcept {
     return false;
 }
 
+bool is_digit(char c) noexcept {
+    return c >= '0' && c <= '9';
+}
+
+// Takes the number that the text begins with.
+std::string_view take_number(std::string_view& text) noexcept {
+    const auto end = std::find_if_not(text.begin(), text.end(), is_digit);
+    const std::string_view number = text.substr(0, static_cast<size_t>(end - text.begin()));
+    text.remove_prefix(number.size());
+    return number;
+}
+
+// Takes one of these characters, if the text begins with it.
+bool take_one(std::string_view& text, std::string_view characters) noexcept {
+    const bool begins = !text.empty() && characters.find(text[0]) != std::string_view::npos;
+    text.remove_prefix(begins ? 1 : 0);
+    return begins;
+}
+
+// Of the generations 1 to 3, which have one vocabulary: "Qwen3-32B", "qwen-2.5-coder",
+// "qwen2p5-vl"; the first one says its size only, "qwen-7b", "qwen-1_8b". Not "qwen3.5", nor
+// "qwen-max", which is whatever Alibaba serves by that name at the time.
+bool has_qwen_vocabulary(std::string_view name) noexcept {
+    // CodeQwen has a vocabulary of its own, models of embeddings add a token to each input.
+    if (holds(name, "codeqwen") || holds(name, "embed") || begins_with(name, "gte-")) {
+        return false;
+    }
+    constexpr std::string_view kWord = "qwen";
+    const auto word = std::find_end(name.begin(), name.end(), kWord.begin(), kWord.end(), same);
+    std::string_view rest = name.substr(static_cast<size_t>(word - name.begin()));
+    rest.remove_prefix(std::min(rest.size(), kWord.size()));
+    take_one(rest, "-:");
+    const std::string_view major = take_number(rest);
+    if (major.empty()) {
+        return false;
+    }
+    const bool has_minor = take_one(rest, "._p") && !take_number(rest).empty();
+    const bool is_size = take_one(rest, "bB");
+    return is_size || major == "1" || major == "2" || (major == "3" && !has_minor);
+}
+
 }  // namespace
 
 std::string_view name_of(EncodingName encoding) noexcept {
-    return encoding == EncodingName::o200k_base ? "o200k_base" : "cl100k_base";
+    constexpr std::string_view kNames[kEncodingCount] = {"o200k_base", "cl100k_base", "qwen2"};
+    return kNames[static_cast<size_t>(encoding)];
 }
 
 ModelTokens model_tokens(std::string_view model) noexcept {
@@ -164,6 +212,9 @@ ModelTokens model_tokens(std::string_view model) noexcept {
             if (family.tokens.image == ImageRule::claude && is_new_claude(name)) {
                 tokens.text = kNewClaude;
                 tokens.image = ImageRule::new_claude;
+            }
+            if (tokens.text == kLikeQwen && has_qwen_vocabulary(name)) {
+                tokens.text = kQwen;
             }
             return tokens;
         }

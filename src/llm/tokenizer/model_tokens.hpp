@@ -8,8 +8,9 @@
 
 namespace llm::tokenizer {
 
-enum class EncodingName : uint8_t { o200k_base, cl100k_base };
-inline constexpr size_t kEncodingCount = 2;
+// qwen2: as transformers and llama.cpp call it; of all Qwen models from 1 to 3.
+enum class EncodingName : uint8_t { o200k_base, cl100k_base, qwen2 };
+inline constexpr size_t kEncodingCount = 3;
 
 // For Vocabulary::open and for people.
 std::string_view name_of(EncodingName encoding) noexcept;
@@ -45,8 +46,9 @@ struct TextRule {
 struct FrameRule {
     int64_t per_message = 3;
     int64_t per_name = 1;
-    int64_t per_prompt = 3;  // primes the answer
-    bool exact = false;      // agrees with all published examples
+    int64_t per_prompt = 3;   // primes the answer
+    bool exact = false;       // agrees with all published examples
+    int64_t most_hidden = 0;  // that a chat template may add of its own, beyond these
 
     bool operator==(const FrameRule&) const = default;
 };

@@ -107,7 +107,7 @@ auto PieceBlock<kPattern>::piece_begins() noexcept -> Set {
     begins |= other_begins & ~next(sets_.blank);
     begins |= number_begins();
     begins |= space_begins(attached);
-    if constexpr (kPattern == Pattern::cl100k) {
+    if constexpr (kPattern != Pattern::o200k) {
         begins |= split_contractions(previous(after_one & word_begins));
     }
     return begins & ~sets_.continuation;
@@ -138,11 +138,14 @@ auto PieceBlock<kPattern>::space_begins(Set attached) noexcept -> Set {
     return begins;
 }
 
-// Numbers are cut into three digits each, from the left. (Others of more than a byte are for others
-// to cut.)
+// Numbers are cut into kMaxDigits each, from the left: one or three. (Of three, those of more than a
+// byte are for others to cut.)
 template <Pattern kPattern>
 auto PieceBlock<kPattern>::number_begins() noexcept -> Set {
     const Set digits = sets_.number;
+    if constexpr (kMaxDigits<kPattern> == 1) {
+        return digits;
+    }
     Set group = first_of_runs(digits);
     if (const Set high = digits & sets_.high; high != 0) {
         trust_below(last_up_to(static_cast<size_t>(std::countr_zero(high)), group));
@@ -219,7 +222,7 @@ auto PieceBlock<kPattern>::case_begins(Set contractions) noexcept -> Set {
     return begins;
 }
 
-// cl100k: contractions are pieces of their own, where an apostrophe begins one.
+// Not o200k: contractions are pieces of their own, where an apostrophe begins one.
 template <Pattern kPattern>
 auto PieceBlock<kPattern>::split_contractions(Set before_words) const noexcept -> Set {
     Set begins = 0;

@@ -78,14 +78,18 @@ int64_t PromptCount::tokens() const noexcept {
 }
 
 int64_t PromptCount::most() const noexcept {
-    if (!estimated_) {
+    if (!is_estimate()) {
         return tokens();
     }
+    const int64_t hidden = prompt_.messages > 0 ? model_.frame.most_hidden : 0;
     const int64_t escapes = prompt_.has_tool_calls
                                 ? (characters_.two + characters_.three) * kEscape +
                                       characters_.four * kEscapedPair
                                 : 0;
-    return std::max(tokens(), prompt_token_bound(prompt_) - less_than_bytes_ + escapes);
+    const auto growth = static_cast<int64_t>(fed_ - exact_bytes_) * (counter_.most_per_byte() - 1);
+    const int64_t less = static_cast<int64_t>(exact_bytes_) - exact_tokens_;
+    const int64_t bound = prompt_token_bound(prompt_) - less + growth + escapes;
+    return std::max(tokens(), bound) + hidden;
 }
 
 void PromptCount::begin_item() {
@@ -111,8 +115,10 @@ void PromptCount::end_item() noexcept {
     counter_.finish();
     in_item_ = false;
     // What is shown in escapes is not what was counted.
-    if (model_.text.exact && !prompt_.has_tool_calls && item_ <= prompt_.text.size()) {
-        less_than_bytes_ = static_cast<int64_t>(fed_) - counter_.tokens();
+    if (model_.text.exact && !prompt_.has_tool_calls && counter_.is_exact() &&
+        item_ <= prompt_.text.size()) {
+        exact_bytes_ = fed_;
+        exact_tokens_ = counter_.tokens();
     }
 }
 

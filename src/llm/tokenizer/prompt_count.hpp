@@ -28,13 +28,14 @@ class PromptCount {
     // All, once all is counted; before that, of what has been.
     int64_t tokens() const noexcept;
 
-    // Once all is counted: no provider counts more. Of an estimate that is prompt_token_bound(), but
-    // for the text that is counted exactly.
+    // Once all is counted: no provider counts more. Of an estimate that is prompt_token_bound(),
+    // less for text that is counted exactly, more for text that the model's tokenizer may lengthen.
     int64_t most() const noexcept;
 
     // Whether a provider may count otherwise: another vocabulary, tools, calls of them, media, the
-    // rules of a family that are not published. Of remote media there is nothing in the count.
-    bool is_estimate() const noexcept { return estimated_; }
+    // rules of a family that are not published, text that the model's tokenizer may alter. Of
+    // remote media there is nothing in the count.
+    bool is_estimate() const noexcept { return estimated_ || !counter_.is_exact(); }
 
     // Of more than this many bytes the rest is taken for a token a byte: an upper bound.
     static constexpr uint64_t kMaxBytes = 16 << 20;
@@ -55,13 +56,13 @@ class PromptCount {
     const PromptContent& prompt_;
     CharacterCounts characters_;
     Counter counter_;
-    uint64_t spent_ = 0;     // work, without the encoding's
-    uint64_t fed_ = 0;       // bytes to the counter
-    // Bytes less tokens of the texts, if these are counted exactly.
-    int64_t less_than_bytes_ = 0;
-    size_t item_ = 0;        // the next of all texts, then structures, then images
-    bool in_item_ = false;   // the one before it is being read
-    std::string_view rest_;  // of it
+    uint64_t spent_ = 0;        // work, without the encoding's
+    uint64_t fed_ = 0;          // bytes to the counter
+    uint64_t exact_bytes_ = 0;  // of the first texts, as long as they are counted exactly
+    int64_t exact_tokens_ = 0;  // of these
+    size_t item_ = 0;           // the next of all texts, then structures, then images
+    bool in_item_ = false;      // the one before it is being read
+    std::string_view rest_;     // of it
     TextForm form_ = TextForm::json;
     int64_t added_ = 0;       // tokens that stand in no text
     bool has_tools_ = false;  // so far

@@ -2,6 +2,13 @@
 
 namespace llm::tokenizer {
 
+Pattern pattern_of(std::string_view encoding) noexcept {
+    if (encoding == "qwen2") {
+        return Pattern::qwen2;
+    }
+    return encoding == "cl100k_base" ? Pattern::cl100k : Pattern::o200k;
+}
+
 size_t contraction_bytes(const uint8_t* p, const uint8_t* end) noexcept {
     if (end - p < 2 || p[0] != '\'') {
         return 0;
@@ -28,7 +35,7 @@ const uint8_t* Scanner<kPattern>::piece(const uint8_t* p, const uint8_t* end) no
     end_ = end;
     met_end_ = false;
     const uint8_t first = class_at(p);
-    if constexpr (kPattern == Pattern::cl100k) {
+    if constexpr (kPattern != Pattern::o200k) {
         if (const uint8_t* after = contraction(p); after != p) {
             return after;
         }
@@ -38,7 +45,8 @@ const uint8_t* Scanner<kPattern>::piece(const uint8_t* p, const uint8_t* end) no
     }
     const uint8_t* second = p + utf8_length(*p);
     if (first & kNumber) {
-        for (int digits = 1; digits < 3 && class_at(second) & kNumber; ++digits) {
+        for (int digits = 1; digits < kMaxDigits<kPattern> && class_at(second) & kNumber;
+             ++digits) {
             second += utf8_length(*second);
         }
         return second;
@@ -60,7 +68,7 @@ const uint8_t* Scanner<kPattern>::word(const uint8_t* p, uint8_t first_class) no
         return p;
     }
     const uint8_t* second = p + utf8_length(*p);
-    if constexpr (kPattern == Pattern::cl100k) {
+    if constexpr (kPattern != Pattern::o200k) {
         const uint8_t* letters = first_class & kLetter ? p : second;
         const uint8_t* after = run(letters, kLetter);
         return after == letters ? p : after;
@@ -109,7 +117,7 @@ const uint8_t* Scanner<kPattern>::others(const uint8_t* p) noexcept {
     while (is_other(p)) {
         p += utf8_length(*p);
     }
-    if constexpr (kPattern == Pattern::cl100k) {
+    if constexpr (kPattern != Pattern::o200k) {
         return run(p, kLineBreak);
     }
     while (class_at(p) & kLineBreak || (p != end_ && *p == '/')) {
@@ -151,5 +159,6 @@ const uint8_t* Scanner<kPattern>::run(const uint8_t* p, uint8_t classes) noexcep
 
 template class Scanner<Pattern::cl100k>;
 template class Scanner<Pattern::o200k>;
+template class Scanner<Pattern::qwen2>;
 
 }  // namespace llm::tokenizer

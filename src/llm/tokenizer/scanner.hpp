@@ -2,13 +2,21 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "llm/tokenizer/vocabulary.hpp"
 
 namespace llm::tokenizer {
 
-// The two ways to cut text into pieces.
-enum class Pattern : uint8_t { cl100k, o200k };
+// The ways to cut text into pieces. qwen2 is cl100k with every digit a piece of its own.
+enum class Pattern : uint8_t { cl100k, o200k, qwen2 };
+
+// That of an encoding ("o200k_base").
+Pattern pattern_of(std::string_view encoding) noexcept;
+
+// Numbers are cut into so many digits each.
+template <Pattern kPattern>
+inline constexpr int kMaxDigits = kPattern == Pattern::qwen2 ? 1 : 3;
 
 // Cuts valid UTF-8 into the pieces that the encoding's regular expression finds; any text, one code
 // point after another. (A PieceBlock decides the plain cases sooner.)

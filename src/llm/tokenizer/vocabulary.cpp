@@ -70,6 +70,8 @@ Vocabulary& Vocabulary::operator=(Vocabulary&& other) noexcept {
     header_ = other.header_;
     char_index_ = other.char_index_;
     char_blocks_ = other.char_blocks_;
+    normal_index_ = other.normal_index_;
+    normal_blocks_ = other.normal_blocks_;
     narrow_ = other.narrow_;
     wide_ = other.wide_;
     pairs_ = other.pairs_;
@@ -128,9 +130,11 @@ std::string Vocabulary::bind(std::string_view encoding) noexcept {
     const ImageHeader& at = *header_;
     const bool bound =
         bind(at.char_index, char_index_, 0x110000 / kBlock) &&
-        bind(at.char_blocks, char_blocks_, at.char_blocks.bytes) && bind(at.narrow, narrow_) &&
-        bind(at.wide, wide_) && bind(at.pairs, pairs_) && bind(at.byte_tokens, byte_tokens_, 256) &&
-        bind(at.byte_pairs, byte_pairs_, 65536) &&
+        bind(at.char_blocks, char_blocks_, at.char_blocks.bytes) &&
+        bind(at.normal_index, normal_index_, 0x110000 / kBlock) &&
+        bind(at.normal_blocks, normal_blocks_, at.normal_blocks.bytes) &&
+        bind(at.narrow, narrow_) && bind(at.wide, wide_) && bind(at.pairs, pairs_) &&
+        bind(at.byte_tokens, byte_tokens_, 256) && bind(at.byte_pairs, byte_pairs_, 65536) &&
         bind(at.pair_pilots, pair_pilots_, (pairs_.mask + 1) / 2) &&
         bind(at.parts, parts_, at.tokens) &&
         bind(at.suffix_nodes, suffix_nodes_, at.suffix_nodes.bytes / sizeof(SuffixNode)) &&

@@ -67,6 +67,12 @@ class Vocabulary {
         return {class_in((p[0] & 0x07u) << 12 | (p[1] & 0x3Fu) << 6 | (p[2] & 0x3Fu), p[3]), 4};
     }
 
+    // NormalClass bits of the character at p.
+    uint8_t normal_class(const uint8_t* p) const noexcept {
+        const uint32_t character = decode_utf8(p);
+        return normal_blocks_[normal_index_[character / kBlock] * kBlock + character % kBlock];
+    }
+
     // Whether a piece is a token, of the tokens with that size of key.
     template <class Key>
     bool contains(const Key& key) const noexcept {
@@ -176,6 +182,8 @@ class Vocabulary {
     const ImageHeader* header_ = nullptr;
     const uint16_t* char_index_ = nullptr;
     const uint8_t* char_blocks_ = nullptr;
+    const uint16_t* normal_index_ = nullptr;
+    const uint8_t* normal_blocks_ = nullptr;
     Table<NarrowKey> narrow_;
     Table<WideKey> wide_;
     Table<uint64_t> pairs_;
