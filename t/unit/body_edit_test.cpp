@@ -180,12 +180,21 @@ void collect_text(yajl_val value, std::vector<std::string>& out) {
     }
 }
 
-void collect_tools(yajl_val value, std::vector<std::string>& out) {
-    for (size_t i = 0; YAJL_IS_ARRAY(value) && i < value->u.array.len; ++i) {
-        write_canonical(value->u.array.values[i], out.emplace_back());
+// What a list holds besides objects is no tool, but text.
+void collect_tools(yajl_val value, Reading& reading) {
+    if (!YAJL_IS_ARRAY(value)) {
+        if (!YAJL_IS_NULL(value)) {
+            write_canonical(value, reading.tools.emplace_back());
+        }
+        return;
     }
-    if (!YAJL_IS_ARRAY(value) && !YAJL_IS_NULL(value)) {
-        write_canonical(value, out.emplace_back());
+    for (size_t i = 0; i < value->u.array.len; ++i) {
+        const yajl_val tool = value->u.array.values[i];
+        if (YAJL_IS_OBJECT(tool)) {
+            write_canonical(tool, reading.tools.emplace_back());
+        } else {
+            collect_text(tool, reading.text);
+        }
     }
 }
 
@@ -205,7 +214,7 @@ Reading read(const std::string& body) {
             collect_text(value, reading.text);
         }
         if (key == "tools") {
-            collect_tools(value, reading.tools);
+            collect_tools(value, reading);
         }
         if (key == "messages") {
             reading.messages = value->u.array.len;
