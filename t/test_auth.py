@@ -113,7 +113,7 @@ def models(gateway, key):
     assert body["object"] == "list"
     for entry in body["data"]:
         assert entry["object"] == "model"
-        assert set(entry) == {"id", "object", "created", "owned_by"}
+        assert set(entry) == {"id", "object", "created", "owned_by", "model_info"}
     return [entry["id"] for entry in body["data"]]
 
 
