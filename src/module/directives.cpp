@@ -127,6 +127,7 @@ void postgres(ngx_conf_t* cf, void* conf) {
 void spool(ngx_conf_t* cf, void* conf) {
     Arguments args(cf);
     const std::string_view max_size = args.take("max_size");
+    const std::string_view fsync = args.take("fsync");
     args.done(1);
     Gateway& gateway = gateway_of(conf);
     refuse_duplicate(gateway.spool.has_value());
@@ -137,6 +138,9 @@ void spool(ngx_conf_t* cf, void* conf) {
         if (settings.max_bytes < kMinSpool) {
             throw ConfError("\"max_size\" must be at least 16m");
         }
+    }
+    if (!fsync.empty()) {
+        settings.sync_ms = fsync == "off" ? 0 : parse_msec("fsync", fsync);
     }
     auto* path = static_cast<ngx_path_t*>(ngx_pcalloc(cf->pool, sizeof(ngx_path_t)));
     if (path == nullptr) {

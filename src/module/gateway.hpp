@@ -41,6 +41,7 @@ struct PostgresSettings {
 struct SpoolSettings {
     ngx_path_t* path = nullptr;  // made by the master, owned by the workers' user
     uint64_t max_bytes = 0;
+    ngx_msec_t sync_ms = 1000;  // longest time that a row waits to go to disk; 0: never sent there
 };
 
 // What the llm_* directives of one configuration say. Filled while it is read, immutable

@@ -36,6 +36,7 @@ ledger::Book book_of(const Gateway& gateway) {
 spend::SpoolConfig spool_config(const SpoolSettings& settings) {
     spend::SpoolConfig config;
     config.directory = io::view(settings.path->name);
+    config.syncs = settings.sync_ms != 0;
     if (settings.max_bytes != 0) {
         config.max_bytes = settings.max_bytes;
         config.segment_bytes = std::min(config.segment_bytes, settings.max_bytes / 16);
@@ -73,6 +74,8 @@ Worker::Worker(const Gateway& gateway)
     : shm_ledger_(book_of(gateway), *zone_memory(gateway.zone).mutex),
       redis_ledger_(make_redis_ledger(gateway, shm_ledger_)),
       spool_(spool_config(*gateway.spool)),
+      sync_ms_(gateway.spool->sync_ms),
+      sync_([](void* self) noexcept { static_cast<Worker*>(self)->sync_spool(); }, this),
       writer_(make_writer(gateway, spool_)),
       housekeeping_([](void* self) noexcept { static_cast<Worker*>(self)->housekeep(); }, this) {
     make_encodings();
@@ -116,6 +119,14 @@ void Worker::housekeep() noexcept {
     housekeeping_.arm(kHousekeepingMs);
 }
 
+void Worker::sync_spool() noexcept {
+    spool_.sync();
+    report_spool_error();
+    if (spool_.unsynced()) {
+        sync_.arm(sync_ms_);
+    }
+}
+
 void Worker::report_spool_error() noexcept {
     const std::string error = spool_.take_error();
     if (!error.empty()) {
@@ -127,6 +138,9 @@ bool Worker::record(const spend::Row& row) noexcept {
     if (!spool_.append(row)) {
         report_spool_error();
         return false;
+    }
+    if (spool_.unsynced() && !sync_.armed()) {
+        sync_.arm(sync_ms_);
     }
     if (writer_ != nullptr) {
         writer_->notify_appended();

@@ -44,6 +44,7 @@ class Segment {
     // Somebody else deleted or moved away what we append to.
     bool unlinked() const noexcept;
 
+    int fd() const noexcept { return fd_; }
     const std::string& name() const noexcept { return name_; }
     uint64_t size() const noexcept { return size_; }
     uint64_t committed() const noexcept { return committed_; }

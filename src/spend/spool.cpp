@@ -1,5 +1,8 @@
 #include "spend/spool.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -27,6 +30,9 @@ int64_t monotonic_ms() noexcept {
 Spool::Spool(SpoolConfig config) : config_(std::move(config)) {
     // Whole segments are given back: with large ones a few busy workers would fill a small spool.
     config_.segment_bytes = std::min(config_.segment_bytes, config_.max_bytes / 16);
+    if (config_.syncs) {
+        disk_.emplace();
+    }
 }
 
 Spool::~Spool() {
@@ -63,6 +69,7 @@ bool Spool::append_line() {
         return false;
     }
     used_bytes_ += line_.size();
+    unsynced_ = disk_.has_value();
     return true;
 }
 
@@ -72,8 +79,49 @@ bool Spool::open_segment() {
     }
     if (!active_) {
         active_ = Segment::create(config_.directory, error_);
+        sync_new_name();
     }
     return active_ != nullptr;
+}
+
+void Spool::sync() noexcept {
+    if (!disk_) {
+        return;
+    }
+    if (const int error = disk_->take_error(); error != 0) {
+        report_sync_error(error);
+    }
+    if (unsynced_ && disk_->idle()) {
+        unsynced_ = !post_sync(active_->fd());
+    }
+}
+
+// A new file is found again after a loss of power once its directory is on disk too.
+void Spool::sync_new_name() noexcept {
+    if (!disk_ || !active_) {
+        return;
+    }
+    const int directory = ::open(config_.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    post_sync(directory);
+    if (directory >= 0) {
+        ::close(directory);
+    }
+}
+
+bool Spool::post_sync(int fd) noexcept {
+    const bool posted = disk_->post(fd);
+    if (!posted) {
+        report_sync_error(errno);
+    }
+    return posted;
+}
+
+void Spool::report_sync_error(int error) noexcept {
+    try {
+        error_ = "cannot sync \"" + config_.directory + "\": " + std::strerror(error);
+    } catch (const std::exception&) {
+        error_ = "out of memory";
+    }
 }
 
 bool Spool::has_room(uint64_t bytes) {
@@ -127,6 +175,10 @@ void Spool::close_if_unlinked(int64_t now_ms) {
 void Spool::close_active() noexcept {
     if (!active_) {
         return;
+    }
+    if (unsynced_) {
+        post_sync(active_->fd());
+        unsynced_ = false;
     }
     if (active_->size() == 0) {
         active_->remove();

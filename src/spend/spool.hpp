@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "spend/disk_sync.hpp"
 #include "spend/row.hpp"
 #include "spend/segment.hpp"
 
@@ -19,6 +21,9 @@ struct SpoolConfig {
     uint64_t max_bytes = uint64_t{4} << 30;
     // A segment is closed at this size, or at max_bytes / 16.
     uint64_t segment_bytes = uint64_t{64} << 20;
+    // `sync` takes rows to disk. Otherwise that is the kernel's business: rows outlive this
+    // process, but not a loss of power.
+    bool syncs = false;
 };
 
 struct SpoolCounters {
@@ -42,6 +47,13 @@ class Spool {
     // Rows of requests that are admitted now can be written: there is an open segment, and room for
     // those of requests under way too.
     bool has_reserve() noexcept;
+
+    // Rows were appended that no `sync` has taken yet.
+    bool unsynced() const noexcept { return unsynced_; }
+    // Sends the rows appended so far on their way to disk, without waiting; while the disk is at
+    // work on earlier ones they stay `unsynced`. To be called at the interval that a loss of power
+    // may cost. The destructor waits for the disk.
+    void sync() noexcept;
 
     // What went wrong since the last call, for an operator; empty: nothing new. At most one
     // sentence a second.
@@ -68,6 +80,9 @@ class Spool {
   private:
     bool append_line();
     bool open_segment();
+    void sync_new_name() noexcept;
+    bool post_sync(int fd) noexcept;
+    void report_sync_error(int error) noexcept;
     bool has_room(uint64_t bytes);
     void look_at_directory(int64_t now_ms);
     void close_if_unlinked(int64_t now_ms);
@@ -76,6 +91,8 @@ class Spool {
     std::unique_ptr<Segment> active_;
     std::vector<std::unique_ptr<Segment>> closed_;
     bool keeps_closed_ = false;
+    std::optional<DiskSync> disk_;
+    bool unsynced_ = false;  // rows of active_
 
     std::string line_;          // reused from row to row
     uint64_t used_bytes_ = 0;   // of the directory when last looked at, and what we wrote since

@@ -42,7 +42,10 @@ class SpoolTest : public testing::Test {
     void TearDown() override { fs::remove_all(directory_); }
 
     spend::SpoolConfig config() const {
-        return {directory_, uint64_t{1} << 30, uint64_t{64} << 20};
+        spend::SpoolConfig config;
+        config.directory = directory_;
+        config.max_bytes = uint64_t{1} << 30;
+        return config;
     }
 
     // Appends rows first, first + 1, … in a process of their own, and dies in the middle of it all.
@@ -381,6 +384,31 @@ TEST_F(SpoolTest, RowsAppendedToADeletedFileAreStillRead) {
     ASSERT_TRUE(spool.append(row_number(1)));
     EXPECT_EQ(files(".jsonl").size(), 1u);
     EXPECT_EQ(drain(reader), sequence(0, 2));
+}
+
+TEST_F(SpoolTest, RowsAreUnsyncedUntilTheyAreSentToDisk) {
+    auto synced = config();
+    synced.syncs = true;
+    Spool spool(synced);
+    EXPECT_FALSE(spool.unsynced());
+    ASSERT_TRUE(spool.append(row_number(0)));
+    EXPECT_TRUE(spool.unsynced());
+    while (spool.unsynced()) {  // the directory goes first
+        spool.sync();
+    }
+    ASSERT_TRUE(spool.append(row_number(1)));
+    EXPECT_TRUE(spool.unsynced());
+    spool.close_active();
+    EXPECT_FALSE(spool.unsynced());
+    spool.sync();
+    EXPECT_TRUE(spool.take_error().empty());
+}
+
+TEST_F(SpoolTest, NothingIsUnsyncedWithoutSync) {
+    Spool spool(config());
+    ASSERT_TRUE(spool.append(row_number(0)));
+    EXPECT_FALSE(spool.unsynced());
+    spool.sync();
 }
 
 // Writers that are killed and replaced, and adopters that compete: every row arrives, and none of
