@@ -124,9 +124,20 @@ void postgres(ngx_conf_t* cf, void* conf) {
     gateway.postgres = std::move(settings);
 }
 
+spend::WhenFull parse_when_full(std::string_view value) {
+    if (value.empty() || value == "reject") {
+        return spend::WhenFull::reject;
+    }
+    if (value == "drop_oldest") {
+        return spend::WhenFull::drop_oldest;
+    }
+    throw ConfError("invalid value \"" + std::string(value) + "\" of \"full\"");
+}
+
 void spool(ngx_conf_t* cf, void* conf) {
     Arguments args(cf);
     const std::string_view max_size = args.take("max_size");
+    const std::string_view full = args.take("full");
     const std::string_view fsync = args.take("fsync");
     args.done(1);
     Gateway& gateway = gateway_of(conf);
@@ -139,6 +150,7 @@ void spool(ngx_conf_t* cf, void* conf) {
             throw ConfError("\"max_size\" must be at least 16m");
         }
     }
+    settings.when_full = parse_when_full(full);
     if (!fsync.empty()) {
         settings.sync_ms = fsync == "off" ? 0 : parse_msec("fsync", fsync);
     }

@@ -37,6 +37,7 @@ spend::SpoolConfig spool_config(const SpoolSettings& settings) {
     spend::SpoolConfig config;
     config.directory = io::view(settings.path->name);
     config.syncs = settings.sync_ms != 0;
+    config.when_full = settings.when_full;
     if (settings.max_bytes != 0) {
         config.max_bytes = settings.max_bytes;
         config.segment_bytes = std::min(config.segment_bytes, settings.max_bytes / 16);
@@ -116,6 +117,9 @@ std::array<uint8_t, 10> Worker::random_bytes() {
 
 void Worker::housekeep() noexcept {
     shm_ledger_.lapse(kLapsesPerTurn);
+    if (const std::string warning = spool_.take_warning(); !warning.empty()) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0, "llm spool: %s", warning.c_str());
+    }
     housekeeping_.arm(kHousekeepingMs);
 }
 

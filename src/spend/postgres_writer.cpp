@@ -262,6 +262,9 @@ void PostgresWriter::wake_now() noexcept {
 void PostgresWriter::scan() noexcept {
     guard([this] {
         reader_.give_back();
+        if (spool_.drops_oldest()) {
+            reader_.forget_dropped();
+        }
         reader_.adopt_orphans();
         if (reader_.catching_up() && !retrying_ && client_.ready()) {
             wake_now();

@@ -6,30 +6,29 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <exception>
 #include <utility>
+
+#include "spend/clock.hpp"
 
 namespace spend {
 
 namespace {
 
-constexpr int64_t kLookEveryMs = 5000;
 constexpr int64_t kCheckLinkEveryMs = 100;
-constexpr int64_t kLookWhenFullMs = 1000;
 constexpr int64_t kReportEveryMs = 1000;
 
-int64_t monotonic_ms() noexcept {
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+// Whole segments are given back: with large ones a few busy workers would fill a small spool.
+SpoolConfig fitted(SpoolConfig config) {
+    config.segment_bytes = std::min(config.segment_bytes, config.max_bytes / 16);
+    return config;
 }
 
 }  // namespace
 
-Spool::Spool(SpoolConfig config) : config_(std::move(config)) {
-    // Whole segments are given back: with large ones a few busy workers would fill a small spool.
-    config_.segment_bytes = std::min(config_.segment_bytes, config_.max_bytes / 16);
+Spool::Spool(SpoolConfig config)
+    : config_(fitted(std::move(config))),
+      room_(config_.directory, config_.max_bytes, config_.segment_bytes, config_.when_full) {
     if (config_.syncs) {
         disk_.emplace();
     }
@@ -54,21 +53,37 @@ bool Spool::append(const Row& row) noexcept {
 }
 
 bool Spool::append_line() {
-    if (!has_room(line_.size())) {
-        ++counters_.rows_refused;
-        error_ = "the spool \"" + config_.directory + "\" is full (max_size)";
-        close_active();  // so that it can be given back once it is stored
+    if (!open_segment() || !claim_and_write()) {
         return false;
     }
-    if (!open_segment()) {
-        return false;
+    // Another worker may just have dropped the file for its earlier rows.
+    if (drops_oldest() && active_->deleted()) {
+        close_active();
+        return open_segment() && claim_and_write();
     }
+    return true;
+}
+
+bool Spool::claim_and_write() {
+    const uint64_t end = active_->size() + line_.size();
+    if (room_.covers(active_->size(), end)) {
+        return write_line();
+    }
+    if (const auto claim = room_.claim(*active_, end)) {
+        return write_line();
+    }
+    ++counters_.rows_refused;
+    error_ = "the spool \"" + config_.directory + "\" is full (max_size)";
+    close_active();  // so that it can be given back once it is stored
+    return false;
+}
+
+bool Spool::write_line() {
     if (!active_->append(line_)) {
         error_ = "cannot append to \"" + config_.directory + "/" + active_->name() +
                  "\": " + std::strerror(errno);
         return false;
     }
-    used_bytes_ += line_.size();
     unsynced_ = disk_.has_value();
     return true;
 }
@@ -124,24 +139,10 @@ void Spool::report_sync_error(int error) noexcept {
     }
 }
 
-bool Spool::has_room(uint64_t bytes) {
-    const int64_t now_ms = monotonic_ms();
-    if (usage_stale_ || now_ms - looked_at_ms_ >= kLookEveryMs) {
-        look_at_directory(now_ms);
-    }
-    if (used_bytes_ + bytes <= config_.max_bytes) {
-        return true;
-    }
-    if (now_ms - looked_at_ms_ >= kLookWhenFullMs) {
-        look_at_directory(now_ms);
-    }
-    return used_bytes_ + bytes <= config_.max_bytes;
-}
-
 bool Spool::has_reserve() noexcept {
     try {
         close_if_unlinked(monotonic_ms());
-        if (has_room(config_.max_bytes / 16)) {
+        if (drops_oldest() || room_.has(config_.max_bytes / 16)) {
             return open_segment();
         }
         error_ = "the spool \"" + config_.directory + "\" is nearly full (max_size)";
@@ -154,12 +155,6 @@ bool Spool::has_reserve() noexcept {
         close_active();
     }
     return false;
-}
-
-void Spool::look_at_directory(int64_t now_ms) {
-    used_bytes_ = list_spool(config_.directory).bytes;
-    looked_at_ms_ = now_ms;
-    usage_stale_ = false;
 }
 
 void Spool::close_if_unlinked(int64_t now_ms) {
