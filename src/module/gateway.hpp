@@ -37,6 +37,7 @@ struct PostgresSettings {
     std::string conninfo;
     size_t batch = 1000;
     ngx_msec_t flush_ms = 1000;
+    int keep_days = 0;  // rows of earlier days are deleted; 0: none
 };
 
 struct SpoolSettings {

@@ -64,6 +64,8 @@ std::unique_ptr<spend::PostgresWriter> make_writer(const Gateway& gateway, spend
     config.conninfo = gateway.postgres->conninfo;
     config.batch = gateway.postgres->batch;
     config.flush_ms = gateway.postgres->flush_ms;
+    config.tends_partitions = ngx_worker == 0;
+    config.keep_days = gateway.postgres->keep_days;
     auto writer = std::make_unique<spend::PostgresWriter>(std::move(config), spool);
     writer->start();
     return writer;
