@@ -67,8 +67,8 @@ def test_warning_of_a_spool_that_fills_up(gateway, mock):
     one = gateway(spool_options="max_size=16m")
     (one.prefix / "spool/filler").write_bytes(bytes(9 * 1024 * 1024))
     assert one.client.post(CHAT, json=chat()).status_code == 200
-    wait_until(lambda: "% of max_size" in one.error_log, "the log warns")
-    assert one.error_log.count("% of max_size") == 1
+    wait_until(lambda: "% of max_size or the disk" in one.error_log, "the log warns")
+    assert one.error_log.count("% of max_size or the disk") == 1
 
 
 def test_row_and_slot_do_not_wait_for_the_client_to_hang_up(gateway, mock):

@@ -73,7 +73,7 @@ bool Spool::claim_and_write() {
         return write_line();
     }
     ++counters_.rows_refused;
-    error_ = "the spool \"" + config_.directory + "\" is full (max_size)";
+    error_ = "the spool \"" + config_.directory + "\" is full (max_size or the disk)";
     close_active();  // so that it can be given back once it is stored
     return false;
 }
@@ -84,6 +84,7 @@ bool Spool::write_line() {
                  "\": " + std::strerror(errno);
         return false;
     }
+    room_.wrote(line_.size());
     unsynced_ = disk_.has_value();
     return true;
 }
@@ -142,10 +143,10 @@ void Spool::report_sync_error(int error) noexcept {
 bool Spool::has_reserve() noexcept {
     try {
         close_if_unlinked(monotonic_ms());
-        if (drops_oldest() || room_.has(config_.max_bytes / 16)) {
+        if (drops_oldest() || room_.has_reserve()) {
             return open_segment();
         }
-        error_ = "the spool \"" + config_.directory + "\" is nearly full (max_size)";
+        error_ = "the spool \"" + config_.directory + "\" is nearly full (max_size or the disk)";
     } catch (const std::exception&) {
         error_ = "out of memory";
         return false;

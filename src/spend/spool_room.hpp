@@ -15,7 +15,8 @@ enum class WhenFull : uint8_t {
     drop_oldest  // the segments that were not written to for longest are deleted
 };
 
-// Keeps the segments of a spool directory, those of all its workers together, within `max_bytes`.
+// Keeps the segments of a spool directory, those of all its workers together, within `max_bytes`,
+// and within what the disk has left.
 //
 // A segment is charged in whole grains. Its owner lets it grow within the last one as it likes; to
 // begin another it takes the directory's lock, looks at all files, and writes before it lets go, so
@@ -42,8 +43,10 @@ class SpoolRoom {
     // dropped for it. Blocks while another worker looks at the directory and writes a line.
     std::optional<Claim> claim(const Segment& own, uint64_t end);
 
-    // At least `bytes` are left, as of a look a short while ago.
-    bool has(uint64_t bytes);
+    // A sixteenth is left, as of a look a short while ago.
+    bool has_reserve();
+    // A row was written.
+    void wrote(uint64_t bytes) noexcept { written_ += bytes; }
     // Files were deleted: look again.
     void forget() noexcept { stale_ = true; }
     bool drops_oldest() const noexcept { return when_full_ == WhenFull::drop_oldest; }
@@ -54,9 +57,13 @@ class SpoolRoom {
 
   private:
     uint64_t grains(uint64_t bytes) const noexcept { return (bytes + grain_ - 1) / grain_; }
-    uint64_t charge(const SpoolListing& listing) const noexcept;
+    bool fits(uint64_t charge, uint64_t bytes) const noexcept;
+    uint64_t left() const noexcept;
     SpoolListing look();
-    void drop_for(uint64_t bytes, std::vector<SegmentFile> files, const std::string& own);
+    template <class Fits>
+    void drop_until(Fits fits, std::vector<SegmentFile> files, const std::string& own);
+    unsigned percent_used() const noexcept;
+    unsigned quarters_used() const noexcept { return percent_used() / 25; }
     void warn();
 
     const std::string directory_;
@@ -64,7 +71,11 @@ class SpoolRoom {
     const uint64_t grain_;
     const WhenFull when_full_;
 
-    uint64_t used_ = 0;        // charged when last looked at
+    // When last looked at:
+    uint64_t charged_ = 0;
+    uint64_t real_bytes_ = 0;  // of all files
+    uint64_t disk_left_ = 0;
+    uint64_t written_ = 0;      // by this worker since then
     int64_t looked_at_ms_ = 0;  // monotonic, as the next
     int64_t warned_at_ms_ = 0;
     unsigned warned_quarters_ = 0;
