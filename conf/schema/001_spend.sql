@@ -57,8 +57,6 @@ CREATE TABLE IF NOT EXISTS llm_spend (
 
 CREATE INDEX IF NOT EXISTS llm_spend_team_started_at ON llm_spend (team, started_at);
 CREATE INDEX IF NOT EXISTS llm_spend_key_hash_started_at ON llm_spend (key_hash, started_at);
-CREATE INDEX IF NOT EXISTS llm_spend_user_started_at ON llm_spend ("user", started_at);
-CREATE INDEX IF NOT EXISTS llm_spend_model_started_at ON llm_spend (model, started_at);
 
 -- Takes the rows of days that have no partition of their own, so that none is ever refused.
 CREATE TABLE IF NOT EXISTS llm_spend_default PARTITION OF llm_spend DEFAULT;
