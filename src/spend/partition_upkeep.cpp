@@ -50,10 +50,11 @@ void PartitionUpkeep::complain(const io::PostgresOutcome& outcome) noexcept {
     if (std::exchange(complained_, true)) {
         return;
     }
-    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                  "llm spend: Postgres makes and drops no partitions for us (%*s): grant EXECUTE on "
-                  "llm_spend_tend, or run scripts/apply-schema daily",
-                  outcome.message.size(), outcome.message.data());
+    ngx_log_error(
+        NGX_LOG_WARN, ngx_cycle->log, 0,
+        "llm spend: Postgres makes and drops no partitions for us (%*s): grant EXECUTE on "
+        "llm_spend_tend, or run scripts/apply-schema daily",
+        outcome.message.size(), outcome.message.data());
 }
 
 }  // namespace spend

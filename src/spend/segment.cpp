@@ -258,7 +258,7 @@ SpoolListing list_spool(const std::string& directory) {
         }
         listing.other_bytes += bytes;
         if (const std::string owner(segment_of_sidecar(name));
-                   !owner.empty() && ::faccessat(dir_fd, owner.c_str(), F_OK, 0) != 0) {
+            !owner.empty() && ::faccessat(dir_fd, owner.c_str(), F_OK, 0) != 0) {
             ::unlinkat(dir_fd, name.c_str(), 0);
         }
     }
