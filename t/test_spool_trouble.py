@@ -1,6 +1,7 @@
 """A spool that cannot take rows: requests are refused before a row is at risk."""
 
 import concurrent.futures
+import os
 import shutil
 import socket
 
@@ -47,6 +48,27 @@ def test_full_spool_keeps_room_for_requests_under_way(gateway, mock):
     assert len(served) >= 20
     assert not [row for row in one.spool_rows() if row["status"] == 503]
     assert "nearly full" in one.error_log
+
+
+def test_full_spool_that_drops_the_oldest_admits_everybody(gateway, mock):
+    one = gateway(spool_options="max_size=16m full=drop_oldest")
+    oldest = one.prefix / "spool/1700000000000-1-1.jsonl"
+    oldest.write_bytes(bytes(8 * 1024 * 1024))
+    newer = one.prefix / "spool/1700000000000-1-2.jsonl"
+    newer.write_bytes(bytes(8 * 1024 * 1024))
+    os.utime(oldest, (1_700_000_000, 1_700_000_000))
+    assert one.client.post(CHAT, json=chat()).status_code == 200
+    assert not oldest.exists()
+    assert newer.exists()
+    wait_until(lambda: f'dropped "{oldest.name}"' in one.error_log, "the log tells")
+
+
+def test_warning_of_a_spool_that_fills_up(gateway, mock):
+    one = gateway(spool_options="max_size=16m")
+    (one.prefix / "spool/filler").write_bytes(bytes(9 * 1024 * 1024))
+    assert one.client.post(CHAT, json=chat()).status_code == 200
+    wait_until(lambda: "% of max_size or the disk" in one.error_log, "the log warns")
+    assert one.error_log.count("% of max_size or the disk") == 1
 
 
 def test_row_and_slot_do_not_wait_for_the_client_to_hang_up(gateway, mock):

@@ -57,40 +57,45 @@ CREATE TABLE IF NOT EXISTS llm_spend (
 
 CREATE INDEX IF NOT EXISTS llm_spend_team_started_at ON llm_spend (team, started_at);
 CREATE INDEX IF NOT EXISTS llm_spend_key_hash_started_at ON llm_spend (key_hash, started_at);
-CREATE INDEX IF NOT EXISTS llm_spend_user_started_at ON llm_spend ("user", started_at);
-CREATE INDEX IF NOT EXISTS llm_spend_model_started_at ON llm_spend (model, started_at);
 
 -- Takes the rows of days that have no partition of their own, so that none is ever refused.
 CREATE TABLE IF NOT EXISTS llm_spend_default PARTITION OF llm_spend DEFAULT;
 
--- Makes the partitions of today and the next `days_ahead` days (UTC), "llm_spend_20250131"; moves the
--- rows of such a day that the default partition holds. Returns how many partitions were made.
+-- Makes the partition of one day (UTC), "llm_spend_20250131", and moves the rows of that day that the
+-- default partition holds. False: it was there.
+CREATE OR REPLACE FUNCTION llm_spend_make_partition(day date) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    part  text := 'llm_spend_' || to_char(day, 'YYYYMMDD');
+    begin_at timestamptz := day::timestamp AT TIME ZONE 'UTC';
+    end_at   timestamptz := (day + 1)::timestamp AT TIME ZONE 'UTC';
+BEGIN
+    IF to_regclass(part) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    -- Attached, not created in place: that would lock out every writer of the whole table.
+    LOCK TABLE llm_spend_default IN ACCESS EXCLUSIVE MODE;
+    EXECUTE format('CREATE TABLE %I (LIKE llm_spend INCLUDING ALL)', part);
+    EXECUTE format(
+        'WITH moved AS (DELETE FROM llm_spend_default'
+        ' WHERE started_at >= %L AND started_at < %L RETURNING *)'
+        ' INSERT INTO %I SELECT * FROM moved', begin_at, end_at, part);
+    EXECUTE format('ALTER TABLE llm_spend ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                   part, begin_at, end_at);
+    RETURN true;
+END
+$$;
+
+-- Those of today and the next `days_ahead` days. Returns how many were made.
 CREATE OR REPLACE FUNCTION llm_spend_make_partitions(days_ahead integer) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
     today date := (now() AT TIME ZONE 'UTC')::date;
-    day   date;
     made  integer := 0;
-    part  text;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('llm_spend_make_partitions'));
     FOR i IN 0 .. days_ahead LOOP
-        day := today + i;
-        part := 'llm_spend_' || to_char(day, 'YYYYMMDD');
-        CONTINUE WHEN to_regclass(part) IS NOT NULL;
-
-        -- Attached, not created in place: that would lock out every writer of the whole table.
-        LOCK TABLE llm_spend_default IN ACCESS EXCLUSIVE MODE;
-        EXECUTE format('CREATE TABLE %I (LIKE llm_spend INCLUDING ALL)', part);
-        EXECUTE format(
-            'WITH moved AS (DELETE FROM llm_spend_default'
-            ' WHERE started_at >= %L AND started_at < %L RETURNING *)'
-            ' INSERT INTO %I SELECT * FROM moved',
-            day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC', part);
-        EXECUTE format(
-            'ALTER TABLE llm_spend ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
-            part, day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC');
-        made := made + 1;
+        made := made + llm_spend_make_partition(today + i)::integer;
     END LOOP;
     RETURN made;
 END

@@ -49,6 +49,7 @@ void PostgresClient::connect() noexcept {
 void PostgresClient::send(const std::string& sql,
                           const std::vector<const char*>& parameters) noexcept {
     state_ = State::busy;
+    rows_ = 0;
     failed_ = false;
     timeout_.arm(timeouts_.statement_ms);
     if (PQsendQueryParams(conn_, sql.c_str(), static_cast<int>(parameters.size()), nullptr,
@@ -148,6 +149,7 @@ void PostgresClient::receive() noexcept {
 
 void PostgresClient::note(const PGresult* result) {
     const ExecStatusType status = PQresultStatus(result);
+    rows_ += PQntuples(result);
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || failed_) {
         return;
     }
@@ -176,7 +178,7 @@ void PostgresClient::finish_statement() noexcept {
         handler_.on_postgres_ready();
         return;
     }
-    handler_.on_postgres_outcome({!failed_, sqlstate_, message_});
+    handler_.on_postgres_outcome({!failed_, rows_, sqlstate_, message_});
 }
 
 void PostgresClient::lose_with_reason() noexcept {

@@ -25,6 +25,7 @@ struct PostgresTimeouts {
 // How one statement ended. Text views live as long as the call that is given them.
 struct PostgresOutcome {
     bool ok = false;            // it is committed
+    int rows = 0;               // that it returned
     std::string_view sqlstate;  // five characters when the server refused it
     std::string_view message;   // the server's primary message, without details of a row
 };
@@ -93,7 +94,8 @@ class PostgresClient final : private FdWatcher::Handler {
     State state_ = State::closed;
     bool write_pending_ = false;
 
-    // Of the statement under way: its first failure, if any.
+    // Of the statement under way: its rows, and its first failure, if any.
+    int rows_ = 0;
     bool failed_ = false;
     std::string sqlstate_;
     std::string message_;

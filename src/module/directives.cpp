@@ -12,6 +12,7 @@ namespace module {
 namespace {
 
 constexpr int64_t kMaxRedisTimeoutMs = 60'000;
+constexpr ngx_msec_t kMaxRetentionDays = 36'500;
 constexpr uint64_t kMinSpool = 16 * 1024 * 1024;
 
 Gateway& gateway_of(void* conf) {
@@ -102,10 +103,20 @@ void redis(ngx_conf_t* cf, void* conf) {
     gateway.redis = std::move(settings);
 }
 
+int parse_days(std::string_view name, std::string_view value) {
+    constexpr ngx_msec_t kDayMs = 86'400'000;
+    const ngx_msec_t ms = parse_msec(name, value);
+    if (ms % kDayMs != 0 || ms / kDayMs > kMaxRetentionDays) {
+        throw ConfError("\"" + std::string(name) + "\" must be whole days, at most 36500d");
+    }
+    return static_cast<int>(ms / kDayMs);
+}
+
 void postgres(ngx_conf_t* cf, void* conf) {
     Arguments args(cf);
     const std::string_view batch = args.take("batch");
     const std::string_view flush = args.take("flush");
+    const std::string_view retention = args.take("retention");
     args.done(1);
     Gateway& gateway = gateway_of(conf);
     refuse_duplicate(gateway.postgres.has_value());
@@ -121,12 +132,27 @@ void postgres(ngx_conf_t* cf, void* conf) {
     if (!flush.empty()) {
         settings.flush_ms = parse_msec("flush", flush);
     }
+    if (!retention.empty()) {
+        settings.keep_days = parse_days("retention", retention);
+    }
     gateway.postgres = std::move(settings);
+}
+
+spend::WhenFull parse_when_full(std::string_view value) {
+    if (value.empty() || value == "reject") {
+        return spend::WhenFull::reject;
+    }
+    if (value == "drop_oldest") {
+        return spend::WhenFull::drop_oldest;
+    }
+    throw ConfError("invalid value \"" + std::string(value) + "\" of \"full\"");
 }
 
 void spool(ngx_conf_t* cf, void* conf) {
     Arguments args(cf);
     const std::string_view max_size = args.take("max_size");
+    const std::string_view full = args.take("full");
+    const std::string_view fsync = args.take("fsync");
     args.done(1);
     Gateway& gateway = gateway_of(conf);
     refuse_duplicate(gateway.spool.has_value());
@@ -137,6 +163,10 @@ void spool(ngx_conf_t* cf, void* conf) {
         if (settings.max_bytes < kMinSpool) {
             throw ConfError("\"max_size\" must be at least 16m");
         }
+    }
+    settings.when_full = parse_when_full(full);
+    if (!fsync.empty()) {
+        settings.sync_ms = fsync == "off" ? 0 : parse_msec("fsync", fsync);
     }
     auto* path = static_cast<ngx_path_t*>(ngx_pcalloc(cf->pool, sizeof(ngx_path_t)));
     if (path == nullptr) {

@@ -12,6 +12,7 @@
 #include "ledger/redis_ledger.hpp"
 #include "llm/catalog.hpp"
 #include "llm/prices.hpp"
+#include "spend/spool_room.hpp"
 
 namespace module {
 
@@ -36,11 +37,14 @@ struct PostgresSettings {
     std::string conninfo;
     size_t batch = 1000;
     ngx_msec_t flush_ms = 1000;
+    int keep_days = 0;  // rows of earlier days are deleted; 0: none
 };
 
 struct SpoolSettings {
     ngx_path_t* path = nullptr;  // made by the master, owned by the workers' user
     uint64_t max_bytes = 0;
+    spend::WhenFull when_full = spend::WhenFull::reject;
+    ngx_msec_t sync_ms = 1000;  // longest time that a row waits to go to disk; 0: never sent there
 };
 
 // What the llm_* directives of one configuration say. Filled while it is read, immutable

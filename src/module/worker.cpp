@@ -36,6 +36,8 @@ ledger::Book book_of(const Gateway& gateway) {
 spend::SpoolConfig spool_config(const SpoolSettings& settings) {
     spend::SpoolConfig config;
     config.directory = io::view(settings.path->name);
+    config.syncs = settings.sync_ms != 0;
+    config.when_full = settings.when_full;
     if (settings.max_bytes != 0) {
         config.max_bytes = settings.max_bytes;
         config.segment_bytes = std::min(config.segment_bytes, settings.max_bytes / 16);
@@ -62,6 +64,8 @@ std::unique_ptr<spend::PostgresWriter> make_writer(const Gateway& gateway, spend
     config.conninfo = gateway.postgres->conninfo;
     config.batch = gateway.postgres->batch;
     config.flush_ms = gateway.postgres->flush_ms;
+    config.tends_partitions = ngx_worker == 0;
+    config.keep_days = gateway.postgres->keep_days;
     auto writer = std::make_unique<spend::PostgresWriter>(std::move(config), spool);
     writer->start();
     return writer;
@@ -73,6 +77,8 @@ Worker::Worker(const Gateway& gateway)
     : shm_ledger_(book_of(gateway), *zone_memory(gateway.zone).mutex),
       redis_ledger_(make_redis_ledger(gateway, shm_ledger_)),
       spool_(spool_config(*gateway.spool)),
+      sync_ms_(gateway.spool->sync_ms),
+      sync_([](void* self) noexcept { static_cast<Worker*>(self)->sync_spool(); }, this),
       writer_(make_writer(gateway, spool_)),
       housekeeping_([](void* self) noexcept { static_cast<Worker*>(self)->housekeep(); }, this) {
     make_encodings();
@@ -113,7 +119,18 @@ std::array<uint8_t, 10> Worker::random_bytes() {
 
 void Worker::housekeep() noexcept {
     shm_ledger_.lapse(kLapsesPerTurn);
+    if (const std::string warning = spool_.take_warning(); !warning.empty()) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0, "llm spool: %s", warning.c_str());
+    }
     housekeeping_.arm(kHousekeepingMs);
+}
+
+void Worker::sync_spool() noexcept {
+    spool_.sync();
+    report_spool_error();
+    if (spool_.unsynced()) {
+        sync_.arm(sync_ms_);
+    }
 }
 
 void Worker::report_spool_error() noexcept {
@@ -127,6 +144,9 @@ bool Worker::record(const spend::Row& row) noexcept {
     if (!spool_.append(row)) {
         report_spool_error();
         return false;
+    }
+    if (spool_.unsynced() && !sync_.armed()) {
+        sync_.arm(sync_ms_);
     }
     if (writer_ != nullptr) {
         writer_->notify_appended();

@@ -46,11 +46,14 @@ class Worker {
   private:
     void make_encodings();
     void housekeep() noexcept;
+    void sync_spool() noexcept;
     void report_spool_error() noexcept;
 
     ledger::ShmLedger shm_ledger_;
     std::unique_ptr<ledger::RedisLedger> redis_ledger_;  // only with llm_redis
     spend::Spool spool_;
+    ngx_msec_t sync_ms_;  // 0: rows are not synced
+    io::Timer sync_;      // armed while rows wait for it
     std::unique_ptr<spend::PostgresWriter> writer_;  // only with llm_postgres
     std::array<std::unique_ptr<llm::tokenizer::Encoding>, llm::tokenizer::kEncodingCount> encodings_;
     io::TurnQueue turns_;

@@ -64,6 +64,9 @@ PostgresWriter::PostgresWriter(WriterConfig config, Spool& spool)
       row_limit_(config_.batch),
       backoff_ms_(kFirstBackoffMs) {
     hold_.set_keeps_worker(true);
+    if (config_.tends_partitions) {
+        upkeep_.emplace(config_.keep_days);
+    }
 }
 
 // Runs one turn of work: what it throws (out of memory) costs a retry, not the worker.
@@ -111,6 +114,9 @@ void PostgresWriter::step() noexcept {
         return;
     }
     guard([this] {
+        if (tend_partitions()) {
+            return;
+        }
         if (fill_batch()) {
             wake_now();
         } else if (columns_.rows() > 0) {
@@ -120,6 +126,16 @@ void PostgresWriter::step() noexcept {
             batch_stored();
         }
     });
+}
+
+// Between two batches. True: a statement is under way.
+bool PostgresWriter::tend_partitions() {
+    if (!upkeep_ || !upkeep_->due() || columns_.rows() > 0 || ngx_exiting || ngx_terminate) {
+        return false;
+    }
+    tending_ = true;
+    client_.send(upkeep_->statement(), upkeep_->parameters());
+    return true;
 }
 
 // True: there is room in the batch and more to read.
@@ -141,6 +157,11 @@ bool PostgresWriter::fill_batch() {
 }
 
 void PostgresWriter::on_postgres_outcome(const io::PostgresOutcome& outcome) noexcept {
+    if (std::exchange(tending_, false)) {
+        upkeep_->finished(outcome);
+        wake_now();
+        return;
+    }
     guard([&] {
         if (outcome.ok) {
             backoff_ms_ = kFirstBackoffMs;
@@ -211,12 +232,15 @@ void PostgresWriter::batch_refused(const io::PostgresOutcome& outcome) {
 }
 
 void PostgresWriter::on_postgres_ready() noexcept {
-    if (reader_.backlog_bytes() > 0) {
+    if (reader_.backlog_bytes() > 0 || (upkeep_ && upkeep_->due())) {
         wake_now();
     }
 }
 
 void PostgresWriter::on_postgres_lost(std::string_view why) noexcept {
+    if (std::exchange(tending_, false)) {
+        upkeep_->lost();
+    }
     ++counters_.pg_errors;
     log(NGX_LOG_ERR, "no connection to Postgres", why);
     hold_.cancel();  // a worker that exits leaves its rows to the next one
@@ -262,8 +286,12 @@ void PostgresWriter::wake_now() noexcept {
 void PostgresWriter::scan() noexcept {
     guard([this] {
         reader_.give_back();
+        if (spool_.drops_oldest()) {
+            reader_.forget_dropped();
+        }
         reader_.adopt_orphans();
-        if (reader_.catching_up() && !retrying_ && client_.ready()) {
+        const bool has_work = reader_.catching_up() || (upkeep_ && upkeep_->due());
+        if (has_work && !retrying_ && client_.ready()) {
             wake_now();
         }
     });

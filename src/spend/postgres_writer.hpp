@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "io/postgres_client.hpp"
 #include "io/timer.hpp"
 #include "spend/columns.hpp"
+#include "spend/partition_upkeep.hpp"
 #include "spend/spool.hpp"
 #include "spend/spool_reader.hpp"
 
@@ -18,6 +20,8 @@ struct WriterConfig {
     size_t batch = 1000;            // rows; a batch is sent as soon as it is full
     ngx_msec_t flush_ms = 1000;     // longest time that a row waits for its batch to fill
     ngx_msec_t shutdown_ms = 2000;  // longest time that rows on their way hold a worker that exits
+    bool tends_partitions = false;  // one worker is enough
+    int keep_days = 0;              // see PartitionUpkeep
     io::PostgresTimeouts timeouts;
 };
 
@@ -57,6 +61,7 @@ class PostgresWriter final : private io::PostgresClient::Handler {
     template <class Work>
     void guard(Work work) noexcept;
     void step() noexcept;
+    bool tend_partitions();
     bool fill_batch();
     void batch_stored();
     void batch_refused(const io::PostgresOutcome& outcome);
@@ -84,6 +89,9 @@ class PostgresWriter final : private io::PostgresClient::Handler {
     size_t appended_ = 0;                  // rows since the last batch began
     ngx_msec_t backoff_ms_;                // of the next failure
     bool retrying_ = false;                // wake_ is armed for a retry: new rows do not hurry it
+
+    std::optional<PartitionUpkeep> upkeep_;
+    bool tending_ = false;  // the statement under way is upkeep_'s, not a batch
 
     WriterCounters counters_;
 };

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <climits>
 #include <cstdio>
 #include <cstring>
 
@@ -41,6 +42,10 @@ class Fd {
 int64_t unix_ms() {
     using namespace std::chrono;
     return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+}
+
+int64_t nanoseconds(const timespec& time) noexcept {
+    return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
 std::string next_name() {
@@ -227,6 +232,11 @@ bool Segment::unlinked() const noexcept {
            ours.st_ino != named.st_ino || ours.st_dev != named.st_dev;
 }
 
+bool Segment::deleted() const noexcept {
+    struct stat st;
+    return ::fstat(fd_, &st) == 0 && st.st_nlink == 0;
+}
+
 SpoolListing list_spool(const std::string& directory) {
     SpoolListing listing;
     const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(directory.c_str()), ::closedir);
@@ -241,16 +251,29 @@ SpoolListing list_spool(const std::string& directory) {
             !S_ISREG(st.st_mode)) {
             continue;
         }
-        listing.bytes += static_cast<uint64_t>(st.st_size);
+        const auto bytes = static_cast<uint64_t>(st.st_size);
         if (is_segment_name(name)) {
-            listing.segments.push_back(name);
-        } else if (const std::string owner(segment_of_sidecar(name));
-                   !owner.empty() && ::faccessat(dir_fd, owner.c_str(), F_OK, 0) != 0) {
+            listing.segments.push_back({name, bytes, nanoseconds(st.st_mtim)});
+            continue;
+        }
+        listing.other_bytes += bytes;
+        if (const std::string owner(segment_of_sidecar(name));
+            !owner.empty() && ::faccessat(dir_fd, owner.c_str(), F_OK, 0) != 0) {
             ::unlinkat(dir_fd, name.c_str(), 0);
         }
     }
-    std::sort(listing.segments.begin(), listing.segments.end());
+    std::sort(listing.segments.begin(), listing.segments.end(),
+              [](const SegmentFile& a, const SegmentFile& b) { return a.name < b.name; });
     return listing;
+}
+
+void remove_segment(const std::string& directory, const std::string& name) noexcept {
+    const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const Fd owner(fd);
+    char sidecar[NAME_MAX + 1];
+    std::snprintf(sidecar, sizeof(sidecar), "%s%s", name.c_str(), kPosSuffix.data());
+    ::unlinkat(fd, name.c_str(), 0);
+    ::unlinkat(fd, sidecar, 0);
 }
 
 }  // namespace spend

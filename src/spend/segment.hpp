@@ -43,7 +43,10 @@ class Segment {
     void remove() noexcept;
     // Somebody else deleted or moved away what we append to.
     bool unlinked() const noexcept;
+    // Somebody else deleted it; asks the file alone.
+    bool deleted() const noexcept;
 
+    int fd() const noexcept { return fd_; }
     const std::string& name() const noexcept { return name_; }
     uint64_t size() const noexcept { return size_; }
     uint64_t committed() const noexcept { return committed_; }
@@ -61,13 +64,22 @@ class Segment {
     bool damaged_ = false;
 };
 
+struct SegmentFile {
+    std::string name;
+    uint64_t bytes = 0;
+    int64_t written_ns = 0;  // time of the last write
+};
+
 // What a spool directory holds.
 struct SpoolListing {
-    std::vector<std::string> segments;  // names, oldest first
-    uint64_t bytes = 0;                 // of all regular files
+    std::vector<SegmentFile> segments;  // in the order of their making
+    uint64_t other_bytes = 0;           // of all other regular files
 };
 
 // Also deletes sidecars that a crash left without their segment. An unreadable directory is empty.
 SpoolListing list_spool(const std::string& directory);
+
+// Deletes a segment and its sidecar, whoever owns it.
+void remove_segment(const std::string& directory, const std::string& name) noexcept;
 
 }  // namespace spend

@@ -1,32 +1,37 @@
 #include "spend/spool.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <exception>
 #include <utility>
+
+#include "spend/clock.hpp"
 
 namespace spend {
 
 namespace {
 
-constexpr int64_t kLookEveryMs = 5000;
 constexpr int64_t kCheckLinkEveryMs = 100;
-constexpr int64_t kLookWhenFullMs = 1000;
 constexpr int64_t kReportEveryMs = 1000;
 
-int64_t monotonic_ms() noexcept {
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+// Whole segments are given back: with large ones a few busy workers would fill a small spool.
+SpoolConfig fitted(SpoolConfig config) {
+    config.segment_bytes = std::min(config.segment_bytes, config.max_bytes / 16);
+    return config;
 }
 
 }  // namespace
 
-Spool::Spool(SpoolConfig config) : config_(std::move(config)) {
-    // Whole segments are given back: with large ones a few busy workers would fill a small spool.
-    config_.segment_bytes = std::min(config_.segment_bytes, config_.max_bytes / 16);
+Spool::Spool(SpoolConfig config)
+    : config_(fitted(std::move(config))),
+      room_(config_.directory, config_.max_bytes, config_.segment_bytes, config_.when_full) {
+    if (config_.syncs) {
+        disk_.emplace();
+    }
 }
 
 Spool::~Spool() {
@@ -48,21 +53,39 @@ bool Spool::append(const Row& row) noexcept {
 }
 
 bool Spool::append_line() {
-    if (!has_room(line_.size())) {
-        ++counters_.rows_refused;
-        error_ = "the spool \"" + config_.directory + "\" is full (max_size)";
-        close_active();  // so that it can be given back once it is stored
+    if (!open_segment() || !claim_and_write()) {
         return false;
     }
-    if (!open_segment()) {
-        return false;
+    // Another worker may just have dropped the file for its earlier rows.
+    if (drops_oldest() && active_->deleted()) {
+        close_active();
+        return open_segment() && claim_and_write();
     }
+    return true;
+}
+
+bool Spool::claim_and_write() {
+    const uint64_t end = active_->size() + line_.size();
+    if (room_.covers(active_->size(), end)) {
+        return write_line();
+    }
+    if (const auto claim = room_.claim(*active_, end)) {
+        return write_line();
+    }
+    ++counters_.rows_refused;
+    error_ = "the spool \"" + config_.directory + "\" is full (max_size or the disk)";
+    close_active();  // so that it can be given back once it is stored
+    return false;
+}
+
+bool Spool::write_line() {
     if (!active_->append(line_)) {
         error_ = "cannot append to \"" + config_.directory + "/" + active_->name() +
                  "\": " + std::strerror(errno);
         return false;
     }
-    used_bytes_ += line_.size();
+    room_.wrote(line_.size());
+    unsynced_ = disk_.has_value();
     return true;
 }
 
@@ -72,31 +95,58 @@ bool Spool::open_segment() {
     }
     if (!active_) {
         active_ = Segment::create(config_.directory, error_);
+        sync_new_name();
     }
     return active_ != nullptr;
 }
 
-bool Spool::has_room(uint64_t bytes) {
-    const int64_t now_ms = monotonic_ms();
-    if (usage_stale_ || now_ms - looked_at_ms_ >= kLookEveryMs) {
-        look_at_directory(now_ms);
+void Spool::sync() noexcept {
+    if (!disk_) {
+        return;
     }
-    if (used_bytes_ + bytes <= config_.max_bytes) {
-        return true;
+    if (const int error = disk_->take_error(); error != 0) {
+        report_sync_error(error);
     }
-    if (now_ms - looked_at_ms_ >= kLookWhenFullMs) {
-        look_at_directory(now_ms);
+    if (unsynced_ && disk_->idle()) {
+        unsynced_ = !post_sync(active_->fd());
     }
-    return used_bytes_ + bytes <= config_.max_bytes;
+}
+
+// A new file is found again after a loss of power once its directory is on disk too.
+void Spool::sync_new_name() noexcept {
+    if (!disk_ || !active_) {
+        return;
+    }
+    const int directory = ::open(config_.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    post_sync(directory);
+    if (directory >= 0) {
+        ::close(directory);
+    }
+}
+
+bool Spool::post_sync(int fd) noexcept {
+    const bool posted = disk_->post(fd);
+    if (!posted) {
+        report_sync_error(errno);
+    }
+    return posted;
+}
+
+void Spool::report_sync_error(int error) noexcept {
+    try {
+        error_ = "cannot sync \"" + config_.directory + "\": " + std::strerror(error);
+    } catch (const std::exception&) {
+        error_ = "out of memory";
+    }
 }
 
 bool Spool::has_reserve() noexcept {
     try {
         close_if_unlinked(monotonic_ms());
-        if (has_room(config_.max_bytes / 16)) {
+        if (drops_oldest() || room_.has_reserve()) {
             return open_segment();
         }
-        error_ = "the spool \"" + config_.directory + "\" is nearly full (max_size)";
+        error_ = "the spool \"" + config_.directory + "\" is nearly full (max_size or the disk)";
     } catch (const std::exception&) {
         error_ = "out of memory";
         return false;
@@ -106,12 +156,6 @@ bool Spool::has_reserve() noexcept {
         close_active();
     }
     return false;
-}
-
-void Spool::look_at_directory(int64_t now_ms) {
-    used_bytes_ = list_spool(config_.directory).bytes;
-    looked_at_ms_ = now_ms;
-    usage_stale_ = false;
 }
 
 void Spool::close_if_unlinked(int64_t now_ms) {
@@ -127,6 +171,10 @@ void Spool::close_if_unlinked(int64_t now_ms) {
 void Spool::close_active() noexcept {
     if (!active_) {
         return;
+    }
+    if (unsynced_) {
+        post_sync(active_->fd());
+        unsynced_ = false;
     }
     if (active_->size() == 0) {
         active_->remove();

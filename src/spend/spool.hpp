@@ -2,23 +2,29 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "spend/disk_sync.hpp"
 #include "spend/row.hpp"
 #include "spend/segment.hpp"
+#include "spend/spool_room.hpp"
 
 namespace spend {
 
 struct SpoolConfig {
     std::string directory;  // exists, and the worker may write to it
-    // Bound of all files in the directory, those of other workers included. Each worker looks at
-    // the directory every few seconds only, so what the others write meanwhile may exceed it.
+    // Bound of all segments in the directory, those of other workers included.
     uint64_t max_bytes = uint64_t{4} << 30;
     // A segment is closed at this size, or at max_bytes / 16.
     uint64_t segment_bytes = uint64_t{64} << 20;
+    WhenFull when_full = WhenFull::reject;
+    // `sync` takes rows to disk. Otherwise that is the kernel's business: rows outlive this
+    // process, but not a loss of power.
+    bool syncs = false;
 };
 
 struct SpoolCounters {
@@ -43,9 +49,18 @@ class Spool {
     // those of requests under way too.
     bool has_reserve() noexcept;
 
+    // Rows were appended that no `sync` has taken yet.
+    bool unsynced() const noexcept { return unsynced_; }
+    // Sends the rows appended so far on their way to disk, without waiting; while the disk is at
+    // work on earlier ones they stay `unsynced`. To be called at the interval that a loss of power
+    // may cost. The destructor waits for the disk.
+    void sync() noexcept;
+
     // What went wrong since the last call, for an operator; empty: nothing new. At most one
     // sentence a second.
     std::string take_error();
+    // That it fills up, or drops rows, likewise.
+    std::string take_warning() noexcept { return room_.take_warning(); }
 
     const SpoolCounters& counters() const noexcept { return counters_; }
     const std::string& directory() const noexcept { return config_.directory; }
@@ -62,27 +77,31 @@ class Spool {
     // The next append begins a new segment.
     void close_active() noexcept;
     // Files were deleted: there may be room again.
-    void forget_usage() noexcept { usage_stale_ = true; }
+    void forget_usage() noexcept { room_.forget(); }
+    bool drops_oldest() const noexcept { return room_.drops_oldest(); }
     void report(std::string error) noexcept { error_ = std::move(error); }
 
   private:
     bool append_line();
     bool open_segment();
-    bool has_room(uint64_t bytes);
-    void look_at_directory(int64_t now_ms);
+    void sync_new_name() noexcept;
+    bool post_sync(int fd) noexcept;
+    void report_sync_error(int error) noexcept;
+    bool claim_and_write();
+    bool write_line();
     void close_if_unlinked(int64_t now_ms);
 
     SpoolConfig config_;
+    SpoolRoom room_;
     std::unique_ptr<Segment> active_;
     std::vector<std::unique_ptr<Segment>> closed_;
     bool keeps_closed_ = false;
+    std::optional<DiskSync> disk_;
+    bool unsynced_ = false;  // rows of active_
 
-    std::string line_;          // reused from row to row
-    uint64_t used_bytes_ = 0;   // of the directory when last looked at, and what we wrote since
-    int64_t looked_at_ms_ = 0;  // monotonic, as the next two
-    int64_t checked_link_ms_ = 0;
+    std::string line_;             // reused from row to row
+    int64_t checked_link_ms_ = 0;  // monotonic, as the next
     int64_t reported_at_ms_ = 0;
-    bool usage_stale_ = true;
 
     SpoolCounters counters_;
     std::string error_;

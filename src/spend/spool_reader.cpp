@@ -13,16 +13,22 @@ constexpr size_t kMaxHeld = 64;  // so that a large backlog does not eat the fil
 
 }  // namespace
 
+void SpoolReader::forget_dropped() {
+    collect_closed();
+    std::erase_if(held_,
+                  [this](const auto& one) { return one.get() != reading_ && one->deleted(); });
+}
+
 void SpoolReader::adopt_orphans() {
     if (held_.size() >= kMaxHeld) {
         return;
     }
     std::string error;
-    for (const std::string& name : list_spool(spool_.directory()).segments) {
+    for (const SegmentFile& file : list_spool(spool_.directory()).segments) {
         if (held_.size() >= kMaxHeld) {
             break;
         }
-        auto segment = Segment::adopt(spool_.directory(), name, error);
+        auto segment = Segment::adopt(spool_.directory(), file.name, error);
         if (!error.empty()) {
             spool_.report(error);
         }

@@ -20,6 +20,10 @@ class SpoolReader {
     // Takes over segments whose owner is dead. To be called at start and every few seconds.
     void adopt_orphans();
 
+    // Lets go of closed segments that were dropped to make room: they take disk space for as long
+    // as they are held.
+    void forget_dropped();
+
     // Appends to `lines` at most `max_lines` next whole lines, without their newline, of at most
     // `max_bytes`. The views live until the next call of `read`. False: nothing (more) to read in
     // this segment, so what was read is to be committed before reading goes on.

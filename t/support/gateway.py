@@ -57,6 +57,14 @@ class Gateway:
             raise AssertionError(f"nginx did not start:\n{self.stderr}\n{self.error_log}")
         return accepts_connections(self.port) and len(self.workers()) == self.settings.workers
 
+    @property
+    def master(self):
+        return self._process.pid
+
+    def wait(self):
+        """Until the master is gone."""
+        self._process.wait(timeout=15)
+
     def workers(self):
         """The pids of the workers that take new connections."""
         return [pid for pid, title in self._children() if title == "nginx: worker process"]

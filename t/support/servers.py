@@ -116,7 +116,7 @@ class Postgres:
         if not self._process:
             self.start()
         with psycopg.connect(self.conninfo) as connection:
-            connection.execute("TRUNCATE llm_spend")
+            connection.execute("TRUNCATE llm_spend, llm_spend_daily, llm_spend_daily_tag")
 
     def rows(self, columns="*"):
         """Every spend row, as dicts."""

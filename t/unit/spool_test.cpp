@@ -42,7 +42,10 @@ class SpoolTest : public testing::Test {
     void TearDown() override { fs::remove_all(directory_); }
 
     spend::SpoolConfig config() const {
-        return {directory_, uint64_t{1} << 30, uint64_t{64} << 20};
+        spend::SpoolConfig config;
+        config.directory = directory_;
+        config.max_bytes = uint64_t{1} << 30;
+        return config;
     }
 
     // Appends rows first, first + 1, … in a process of their own, and dies in the middle of it all.
@@ -69,6 +72,14 @@ class SpoolTest : public testing::Test {
         }
         std::sort(found.begin(), found.end());
         return found;
+    }
+
+    uint64_t segment_bytes() const {
+        uint64_t bytes = 0;
+        for (const fs::path& file : files(".jsonl")) {
+            bytes += fs::file_size(file);
+        }
+        return bytes;
     }
 
     void add_bytes(const fs::path& file, const std::string& bytes) const {
@@ -321,7 +332,7 @@ TEST_F(SpoolTest, AFullSpoolRefusesUntilRowsAreStored) {
     EXPECT_EQ(spool.counters().rows_refused, 2u);
     EXPECT_NE(spool.take_error().find("full"), std::string::npos);
     EXPECT_TRUE(spool.take_error().empty());
-    EXPECT_LE(spend::list_spool(directory_).bytes, small.max_bytes);
+    EXPECT_LE(segment_bytes(), small.max_bytes);
 
     EXPECT_EQ(drain(reader), sequence(0, recorded));
     EXPECT_TRUE(spool.append(row_number(recorded)));
@@ -343,7 +354,101 @@ TEST_F(SpoolTest, AReserveIsKeptAndComesBackOnceRowsAreStored) {
     EXPECT_EQ(drain(reader), sequence(0, recorded + 1));
     reader.give_back();
     EXPECT_TRUE(spool.has_reserve());
-    EXPECT_EQ(spend::list_spool(directory_).bytes, 0u);
+    EXPECT_EQ(segment_bytes(), 0u);
+}
+
+// Several workers fill one directory at once: it ends full, and never more than that.
+TEST_F(SpoolTest, TheBoundHoldsForAllWorkersTogether) {
+    constexpr int kWorkers = 4;
+    auto small = config();
+    small.max_bytes = 4 << 20;
+    int start[2];
+    ASSERT_EQ(::pipe(start), 0);
+    for (int w = 0; w < kWorkers; ++w) {
+        if (::fork() == 0) {
+            ::close(start[1]);
+            char none;
+            const bool started = ::read(start[0], &none, 1) == 0;
+            Spool spool(small);
+            for (int refused = 0; refused < 3;) {
+                refused += spool.append(row_number(0)) ? 0 : 1;
+            }
+            ::_exit(started ? 0 : 1);
+        }
+    }
+    ::close(start[0]);
+    ::close(start[1]);
+    for (int w = 0; w < kWorkers; ++w) {
+        int status = 0;
+        ASSERT_GT(::wait(&status), 0);
+        EXPECT_EQ(status, 0);
+    }
+    EXPECT_LE(segment_bytes(), small.max_bytes);
+    EXPECT_GT(segment_bytes(), small.max_bytes * 3 / 4);
+}
+
+TEST_F(SpoolTest, DropOldestKeepsTheNewestRowsWithinTheBound) {
+    constexpr int64_t kRows = 1000;
+    auto small = config();
+    small.max_bytes = 64 << 10;
+    small.when_full = spend::WhenFull::drop_oldest;
+    Spool spool(small);
+    for (int64_t i = 0; i < kRows; ++i) {
+        ASSERT_TRUE(spool.has_reserve());
+        ASSERT_TRUE(spool.append(row_number(i)));
+        ASSERT_LE(segment_bytes(), small.max_bytes);
+    }
+    EXPECT_NE(spool.take_warning().find("dropped"), std::string::npos);
+    EXPECT_TRUE(spool.take_error().empty());
+    spool.close_active();
+    SpoolReader reader(spool);
+    reader.adopt_orphans();
+    const std::vector<int64_t> kept = drain(reader);
+    EXPECT_GT(kept.size(), 50u);
+    EXPECT_EQ(kept, sequence(kRows - std::ssize(kept), std::ssize(kept)));
+}
+
+// A worker whose file another one dropped goes on in a new one: a row that it wrote is kept.
+TEST_F(SpoolTest, NoRowGoesIntoADroppedFile) {
+    auto dropping = config();
+    dropping.when_full = spend::WhenFull::drop_oldest;
+    Spool spool(dropping);
+    ASSERT_TRUE(spool.append(row_number(0)));
+    fs::remove(files(".jsonl")[0]);
+    ASSERT_TRUE(spool.append(row_number(1)));
+    spool.close_active();
+    SpoolReader reader(spool);
+    reader.adopt_orphans();
+    EXPECT_EQ(drain(reader), sequence(1, 1));
+}
+
+TEST_F(SpoolTest, DroppedSegmentsAreLetGo) {
+    auto dropping = config();
+    dropping.when_full = spend::WhenFull::drop_oldest;
+    Spool spool(dropping);
+    SpoolReader reader(spool);
+    ASSERT_TRUE(spool.append(row_number(0)));
+    spool.close_active();
+    ASSERT_GT(reader.backlog_bytes(), 0u);
+    fs::remove(files(".jsonl")[0]);
+    reader.forget_dropped();
+    EXPECT_EQ(reader.backlog_bytes(), 0u);
+}
+
+TEST_F(SpoolTest, WarnsLongBeforeItIsFull) {
+    auto small = config();
+    small.max_bytes = 256 << 10;
+    Spool spool(small);
+    std::vector<std::string> warnings;
+    while (spool.append(row_number(0))) {
+        if (std::string warning = spool.take_warning(); !warning.empty()) {
+            warnings.push_back(std::move(warning));
+        }
+    }
+    ASSERT_GE(warnings.size(), 2u);
+    EXPECT_LE(warnings.size(), 3u);
+    EXPECT_NE(warnings[0].find(" is at 5"), std::string::npos) << warnings[0];
+    EXPECT_NE(warnings[1].find(" is at 7"), std::string::npos) << warnings[1];
 }
 
 TEST_F(SpoolTest, WhatIsNotCommittedIsNotGivenBack) {
@@ -381,6 +486,31 @@ TEST_F(SpoolTest, RowsAppendedToADeletedFileAreStillRead) {
     ASSERT_TRUE(spool.append(row_number(1)));
     EXPECT_EQ(files(".jsonl").size(), 1u);
     EXPECT_EQ(drain(reader), sequence(0, 2));
+}
+
+TEST_F(SpoolTest, RowsAreUnsyncedUntilTheyAreSentToDisk) {
+    auto synced = config();
+    synced.syncs = true;
+    Spool spool(synced);
+    EXPECT_FALSE(spool.unsynced());
+    ASSERT_TRUE(spool.append(row_number(0)));
+    EXPECT_TRUE(spool.unsynced());
+    while (spool.unsynced()) {  // the directory goes first
+        spool.sync();
+    }
+    ASSERT_TRUE(spool.append(row_number(1)));
+    EXPECT_TRUE(spool.unsynced());
+    spool.close_active();
+    EXPECT_FALSE(spool.unsynced());
+    spool.sync();
+    EXPECT_TRUE(spool.take_error().empty());
+}
+
+TEST_F(SpoolTest, NothingIsUnsyncedWithoutSync) {
+    Spool spool(config());
+    ASSERT_TRUE(spool.append(row_number(0)));
+    EXPECT_FALSE(spool.unsynced());
+    spool.sync();
 }
 
 // Writers that are killed and replaced, and adopters that compete: every row arrives, and none of
