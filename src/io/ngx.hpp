@@ -75,6 +75,15 @@ inline void delete_posted(ngx_event_t* ev) noexcept {
     }
 }
 
+// The value of a directive's expression for this request; it lives as long as that.
+inline std::string_view evaluate(ngx_http_request_t* r, ngx_http_complex_value_t& expression) {
+    ngx_str_t value;
+    if (ngx_http_complex_value(r, &expression, &value) != NGX_OK) {
+        throw std::bad_alloc();
+    }
+    return view(value);
+}
+
 inline int64_t wall_ms() noexcept {
     const ngx_time_t* now = ngx_timeofday();
     return static_cast<int64_t>(now->sec) * 1000 + static_cast<int64_t>(now->msec);

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <utility>
 
 #include "ledger/window.hpp"
+#include "llm/glob.hpp"
 
 namespace ledger {
 
@@ -15,11 +17,15 @@ constexpr size_t kNanoDigits = 9;
 constexpr int64_t kMinuteMs = 60'000;
 constexpr size_t kKeyDigits = 16;
 
-constexpr std::array<std::pair<std::string_view, Scope>, 5> kScopes{{{"global", Scope::global},
+constexpr std::array<std::pair<std::string_view, Scope>, 9> kScopes{{{"global", Scope::global},
                                                                      {"org", Scope::org},
                                                                      {"team", Scope::team},
                                                                      {"user", Scope::user},
-                                                                     {"key", Scope::key}}};
+                                                                     {"key", Scope::key},
+                                                                     {"customer", Scope::customer},
+                                                                     {"tag", Scope::tag},
+                                                                     {"model", Scope::model},
+                                                                     {"by", Scope::group}}};
 
 using RuleResult = llm::Result<LimitRule>;
 
@@ -29,7 +35,8 @@ std::string quoted(std::string_view text) {
 
 RuleResult bad_scope(std::string_view text) {
     return RuleResult::failure("invalid scope " + quoted(text) +
-                               ": expected global, or org=, team=, user= or key= with a name or *");
+                               ": expected global, or org=, team=, user=, key=, customer=, tag= or "
+                               "model= with a name or *, or by= with an expression");
 }
 
 RuleResult bad_limit(std::string_view text, std::string_view expected) {
@@ -134,7 +141,7 @@ std::string_view value_of(const llm::Identity& identity, Scope scope) noexcept {
             return identity.user;
         case Scope::key:
             return identity.key_hash;
-        case Scope::global:
+        default:
             break;
     }
     return {};
@@ -166,20 +173,70 @@ std::string_view unit_name(Unit unit) noexcept {
     return "parallel";
 }
 
-std::string counter_name(const LimitRule& rule, const llm::Identity& identity) {
+std::string counter_name(const LimitRule& rule, std::string_view value) {
     std::string name(scope_name(rule.scope));
-    if (rule.scope != Scope::global) {
-        std::string_view value = value_of(identity, rule.scope);
-        if (rule.scope == Scope::key) {
-            value = value.substr(0, kKeyDigits);
-        }
+    if (rule.scope == Scope::group) {
+        name.append(":").append(escaped(rule.selector));
+    }
+    if (rule.scope == Scope::key) {
+        value = value.substr(0, kKeyDigits);
+    }
+    if (!value.empty()) {
         name.append(":").append(escaped(value));
+    }
+    if (!rule.models.empty()) {
+        name.append(":model=").append(escaped(rule.models));
     }
     name.append(":").append(unit_name(rule.unit));
     if (rule.window.kind != WindowKind::none) {
         name.append(":").append(to_string(rule.window));
     }
     return name;
+}
+
+std::string label_of(Scope scope) {
+    return std::string(scope == Scope::group ? "group" : scope_name(scope));
+}
+
+bool ends(const BudgetStep& step) noexcept {
+    return step.action == BudgetStep::Action::reject || step.action == BudgetStep::Action::allow;
+}
+
+void add(ClaimTemplate& claim, const LimitRule& rule) {
+    const auto end = std::find_if(rule.steps.begin(), rule.steps.end(), ends);
+    int64_t limit = rule.limit;
+    int64_t enforced = rule.limit;
+    if (end != rule.steps.end() && end->action == BudgetStep::Action::reject) {
+        limit = enforced = end->from;
+    } else if (end != rule.steps.end()) {
+        enforced = kMaxLimit;
+    }
+    claim.limit = std::min(claim.limit, limit);
+    claim.enforced = std::min(claim.enforced, enforced);
+    std::copy_if(rule.steps.begin(), rule.steps.end(), std::back_inserter(claim.steps),
+                 [](const BudgetStep& step) { return !ends(step); });
+    std::stable_sort(claim.steps.begin(), claim.steps.end(),
+                     [](const auto& one, const auto& other) { return one.from < other.from; });
+}
+
+void add(std::vector<ClaimTemplate>& claims, const LimitRule& rule, std::string_view value) {
+    CounterId counter = make_counter_id(counter_name(rule, value));
+    const auto same = std::find_if(claims.begin(), claims.end(), [&counter](const auto& claim) {
+        return claim.counter.name == counter.name;
+    });
+    if (same != claims.end()) {
+        return add(*same, rule);
+    }
+    claims.push_back({std::move(counter),
+                      rule.unit,
+                      rule.window,
+                      kMaxLimit,
+                      kMaxLimit,
+                      rule.scope,
+                      label_of(rule.scope),
+                      rule.models,
+                      {}});
+    add(claims.back(), rule);
 }
 
 }  // namespace
@@ -235,25 +292,31 @@ llm::Result<LimitRule> parse_rate(std::string_view scope, std::string_view rate)
     return rule;
 }
 
+bool ClaimTemplate::counts(const std::string& model) const noexcept {
+    return models.empty() || llm::glob_matches(models, model);
+}
+
+bool depends_on_request(Scope scope) noexcept {
+    return scope >= Scope::customer;
+}
+
 std::vector<ClaimTemplate> claims_for(const llm::Identity& identity,
                                       std::span<const LimitRule> rules) {
     std::vector<ClaimTemplate> claims;
     for (const LimitRule& rule : rules) {
-        if (!matches(rule, identity)) {
-            continue;
+        if (!depends_on_request(rule.scope) && matches(rule, identity)) {
+            add(claims, rule, value_of(identity, rule.scope));
         }
-        std::string name = counter_name(rule, identity);
-        const auto same = std::find_if(claims.begin(), claims.end(), [&name](const auto& claim) {
-            return claim.counter.name == name;
-        });
-        if (same != claims.end()) {
-            same->limit = std::min(same->limit, rule.limit);
-            continue;
-        }
-        claims.push_back({make_counter_id(std::move(name)), rule.unit, rule.window, rule.limit,
-                          rule.scope, std::string(scope_name(rule.scope))});
     }
     return claims;
+}
+
+void add_claim(std::vector<ClaimTemplate>& claims, const LimitRule& rule, std::string_view value) {
+    const bool is_selected =
+        rule.scope == Scope::group || rule.selector == "*" || rule.selector == value;
+    if (is_selected && !value.empty()) {
+        add(claims, rule, value);
+    }
 }
 
 }  // namespace ledger

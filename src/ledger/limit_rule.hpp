@@ -3,27 +3,43 @@
 // The vocabulary of llm_budget and llm_limit: which counters exist, and which of them a request
 // meets.
 
+#include "ledger/budget_step.hpp"
 #include "ledger/ledger.hpp"
 #include "llm/identity.hpp"
 #include "llm/result.hpp"
 
 namespace ledger {
 
-enum class Scope : uint8_t { global, org, team, user, key };
+enum class Scope : uint8_t {
+    global,
+    org,
+    team,
+    user,
+    key,
+    // What a request says, not who sends it:
+    customer,
+    tag,
+    model,
+    group  // what an nginx expression yields
+};
 
 struct LimitRule {
     Scope scope = Scope::global;
-    std::string selector;  // "*": each its own counter; else an exact name; empty for global
+    // "*": each its own counter; else an exact name. Empty for global. Of a group: its expression,
+    // each value of which has its own counter.
+    std::string selector;
     Unit unit = Unit::nano_usd;
     Window window;
-    int64_t limit = 0;  // in the unit; 0 … kMaxLimit
+    int64_t limit = 0;              // in the unit; 0 … kMaxLimit
+    std::string models;             // a glob: requests for other models do not count; empty: all do
+    std::vector<BudgetStep> steps;  // of a budget
 };
 
 // 9 million USD in nano-USD: exact also where numbers are doubles (Redis' Lua).
 inline constexpr int64_t kMaxLimit = 9'000'000'000'000'000;
 
 // llm_budget <scope> <amount>usd/<window>: "team=*" "1000usd/30d". At most nine decimals, none
-// lost.
+// lost. A group is "by=" and its expression.
 llm::Result<LimitRule> parse_budget(std::string_view scope, std::string_view amount);
 
 // llm_limit <scope> <rate>: "rpm=100", "tpm=100k", "parallel=20"; k and m are thousands and
@@ -35,21 +51,34 @@ struct ClaimTemplate {
     CounterId counter;
     Unit unit = Unit::nano_usd;
     Window window;
-    int64_t limit = 0;
+    int64_t limit = 0;     // as it is shown to clients
+    int64_t enforced = 0;  // what rejects: the limit, or kMaxLimit if nothing does
     Scope scope = Scope::global;
     std::string label;  // the scope's name, for error.param; tells nobody's name
+    std::string models;
+    std::vector<BudgetStep> steps;  // alerts and downgrades
+
+    // Whether a request for that logical model counts.
+    bool counts(const std::string& model) const noexcept;
 };
 
-// One template per counter that this identity meets, in the order of the rules. Rules that differ
-// only in "*" and an exact name meet in one counter; its lowest limit stands. What the identity
-// does not know of itself matches no rule; a key is selected by its alias or its full hash. May
-// exceed kMaxClaims.
+// Whether a rule's counter is not known before there is a request.
+bool depends_on_request(Scope scope) noexcept;
+
+// One template per counter that this identity meets, in the order of the rules; without rules that
+// depend on a request. Rules that differ only in "*" and an exact name meet in one counter; its
+// lowest limit stands, and the steps of all stay. What the identity does not know of itself matches
+// no rule; a key is selected by its alias or its full hash. May exceed kMaxClaims.
 //
-// A counter's name is "scope:value:unit:window", without what does not apply, e.g.
+// A counter's name is "scope:value:models:unit:window", without what does not apply, e.g.
 // "global:usd:1mo", "team:research:tokens:sliding-1m", "key:<first 16 digits of its
-// hash>:parallel". In values ':', '%', space and control bytes are percent-encoded. The limit is no
-// part of it.
+// hash>:parallel", "user:alice:model=gpt-4*:usd:1d", "by:$http_x_app:search:usd:1d". In values ':',
+// '%', space and control bytes are percent-encoded. The limit is no part of it.
 std::vector<ClaimTemplate> claims_for(const llm::Identity& identity,
                                       std::span<const LimitRule> rules);
+
+// Adds the counter that a rule which depends on a request has for this value of its scope, in the
+// same way. Nothing is added for an empty value, or one that is not selected.
+void add_claim(std::vector<ClaimTemplate>& claims, const LimitRule& rule, std::string_view value);
 
 }  // namespace ledger

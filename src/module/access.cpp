@@ -4,7 +4,9 @@
 #include "module/authenticate.hpp"
 #include "module/body.hpp"
 #include "module/call.hpp"
+#include "module/claims.hpp"
 #include "module/cost_answer.hpp"
+#include "module/headers.hpp"
 #include "module/models_list.hpp"
 #include "module/refusal.hpp"
 #include "module/token_counter.hpp"
@@ -47,35 +49,6 @@ ngx_int_t read_body(Call& call) {
     return NGX_OK;
 }
 
-// Everything that the request asks of its counters: the most it can use.
-void make_claims(Call& call) {
-    const auto amount_of = [&call](ledger::Unit unit) -> int64_t {
-        switch (unit) {
-            case ledger::Unit::nano_usd:
-                return call.held_tokens.cost;
-            case ledger::Unit::tokens:
-                return call.held_tokens.prompt + call.held_tokens.completion;
-            default:
-                return 1;
-        }
-    };
-    for (const ledger::ClaimTemplate& wanted : call.caller->claims) {
-        call.claims[call.n_claims++] = {&wanted.counter, wanted.unit, wanted.window, wanted.limit,
-                                        amount_of(wanted.unit)};
-    }
-}
-
-// Above this a prompt is refused for certain.
-int64_t most_tokens_admitted(const Caller& caller) noexcept {
-    int64_t most = std::numeric_limits<int64_t>::max();
-    for (const ledger::ClaimTemplate& claim : caller.claims) {
-        if (claim.unit == ledger::Unit::tokens) {
-            most = std::min(most, claim.limit);
-        }
-    }
-    return most;
-}
-
 void bound_cost(Call& call) {
     llm::RequestTraits traits;
     traits.tier = call.scanned.service_tier;
@@ -96,10 +69,13 @@ std::optional<llm::ApiError> understand(Call& call) {
     if (model == nullptr) {
         return llm::model_not_found(call.scanned.model);
     }
-    if (!call.caller->may_use(call.scanned.model, model->name)) {
+    if (!call.may_use(call.scanned.model, *model)) {
         return llm::model_not_allowed(call.scanned.model);
     }
     call.model = model;
+    call.tried = {model};
+    const std::string_view keeps = request_header(call.r, "x-require-model");
+    call.keeps_model = !keeps.empty() && keeps != "false";
     return std::nullopt;
 }
 
@@ -114,7 +90,7 @@ ngx_int_t wait_for_phases(Call& call) noexcept {
 ngx_int_t reserve(Call& call) {
     Worker& worker = Worker::current();
     call.stage = Call::Stage::reserving;
-    const auto decision = worker.ledger().reserve(call.id, call.asked_claims(), call);
+    const auto decision = worker.ledger().reserve(call.hold_id, call.asked_claims(), call);
     if (!decision) {
         return wait_for_phases(call);
     }
@@ -189,8 +165,8 @@ ngx_int_t start(Call& call) {
     if (is_list && (call.r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD))) {
         const bool openai = call.endpoint == llm::Endpoint::models;
         return answer_json(call, NGX_HTTP_OK,
-                           openai ? list_models(call.gateway, *call.caller)
-                                  : describe_models(call.gateway, *call.caller));
+                           openai ? list_models(call)
+                                  : describe_models(call));
     }
     if (call.endpoint == llm::Endpoint::unknown || is_list || call.r->method != NGX_HTTP_POST) {
         return answer_error(
@@ -207,7 +183,7 @@ void begin_counting(Call& call) {
     int64_t limit = std::numeric_limits<int64_t>::max();
     if (call.is_spend()) {
         call.order = llm::route(*call.model, Worker::current().random());
-        limit = most_tokens_admitted(*call.caller);
+        limit = most_tokens_admitted(call);
     } else {
         call.order = {call.model->deployments.front().get()};
     }
@@ -266,13 +242,32 @@ ngx_int_t ask_ledger(Call& call) {
         return answer_json(call, NGX_HTTP_OK, cost_of_request(call));
     }
     bound_cost(call);
-    make_claims(call);
+    if (auto error = make_claims(call)) {
+        return answer_error(call, *error);
+    }
     return reserve(call);
+}
+
+// What a denied call is to be served with instead has its prompt counted, and the ledger asked,
+// like any other. False: the decision stands.
+bool downgrade(Call& call) {
+    if (call.stage != Call::Stage::decided) {
+        return false;
+    }
+    const llm::LogicalModel* target = downgrade_target(call);
+    if (target == nullptr) {
+        return false;
+    }
+    call.downgrade_to(*target);
+    begin_counting(call);
+    call.stage = Call::Stage::preparing;
+    return true;
 }
 
 ngx_int_t act_on_decision(Call& call) {
     call.r->read_event_handler = ngx_http_block_reading;
-    if (call.decision.outcome != ledger::Outcome::admitted) {
+    take_note(call);
+    if (call.decision.outcome != ledger::Outcome::admitted && !call.shadow) {
         return answer_error(call, refuse(call));
     }
     return forward(call);
@@ -294,7 +289,7 @@ ngx_int_t advance(Call& call) {
             return rc;
         }
     }
-    if (call.stage == Stage::preparing) {
+    while (call.stage == Stage::preparing || downgrade(call)) {
         if (const ngx_int_t rc = prepare(call); rc != NGX_OK) {
             return rc;
         }
@@ -330,6 +325,9 @@ ngx_int_t access_handler(ngx_http_request_t* r) noexcept {
             const auto* main =
                 static_cast<MainConf*>(ngx_http_get_module_main_conf(r, ngx_http_llm_module));
             call = io::make_in_pool<Call>(r->pool, r, *main->gateway);
+            if (call != nullptr) {
+                call->shadow = conf->enforce == kEnforceShadow;
+            }
         }
         return call == nullptr ? kError : advance(*call);
     } catch (const std::exception& error) {

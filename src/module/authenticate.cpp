@@ -1,24 +1,12 @@
 #include "module/authenticate.hpp"
 
+#include "module/headers.hpp"
+
 namespace module {
 
 namespace {
 
 constexpr std::string_view kBearer = "bearer ";
-
-std::string_view header(ngx_http_request_t* r, std::string_view lowcase_name) noexcept {
-    for (ngx_list_part_t* part = &r->headers_in.headers.part; part != nullptr; part = part->next) {
-        const auto* headers = static_cast<const ngx_table_elt_t*>(part->elts);
-        for (ngx_uint_t i = 0; i < part->nelts; ++i) {
-            const ngx_table_elt_t& h = headers[i];
-            if (h.key.len == lowcase_name.size() &&
-                ngx_strncmp(h.lowcase_key, lowcase_name.data(), h.key.len) == 0) {
-                return io::view(h.value);
-            }
-        }
-    }
-    return {};
-}
 
 std::string_view trim(std::string_view s) noexcept {
     const size_t first = s.find_first_not_of(" \t");
@@ -45,10 +33,10 @@ std::string_view presented_key(ngx_http_request_t* r) noexcept {
     if (const std::string_view key = bearer_token(r); !key.empty()) {
         return key;
     }
-    if (const std::string_view key = trim(header(r, "x-api-key")); !key.empty()) {
+    if (const std::string_view key = trim(request_header(r, "x-api-key")); !key.empty()) {
         return key;
     }
-    return trim(header(r, "api-key"));
+    return trim(request_header(r, "api-key"));
 }
 
 }  // namespace

@@ -1,5 +1,8 @@
 #include "module/call.hpp"
 
+#include <algorithm>
+
+#include "llm/glob.hpp"
 #include "module/worker.hpp"
 
 namespace module {
@@ -19,6 +22,7 @@ Call::Call(ngx_http_request_t* request, const Gateway& gateway)
     : r(request),
       gateway(gateway),
       id(new_request_id(io::wall_ms())),
+      hold_id(id),
       started_ms(static_cast<int64_t>(request->start_sec) * 1000 +
                  static_cast<int64_t>(request->start_msec)),
       dialect(llm::client_dialect(io::view(request->uri))),
@@ -31,6 +35,24 @@ Call::~Call() {
     } else if (stage == Stage::in_queue) {
         Worker::current().turns().leave(*this);
     }
+}
+
+bool Call::may_use(const std::string& requested, const llm::LogicalModel& target) const {
+    const auto allows = [&](const ModelAllow& allow) {
+        if (!llm::glob_matches(allow.models, target.name)) {
+            return true;
+        }
+        const std::string_view group = io::evaluate(r, *allow.group);
+        return std::find(allow.values.begin(), allow.values.end(), group) != allow.values.end();
+    };
+    return caller->may_use(requested, target.name) &&
+           std::all_of(gateway.model_allows.begin(), gateway.model_allows.end(), allows);
+}
+
+void Call::downgrade_to(const llm::LogicalModel& target) {
+    tried.push_back(&target);
+    model = &target;
+    hold_id = new_request_id(io::wall_ms());
 }
 
 void Call::on_decision(const ledger::Decision& made) noexcept {
@@ -54,7 +76,7 @@ void Call::keep_hold() noexcept {
     const int64_t now = io::wall_ms();
     if (hold_open && now - hold_renewed_ms_ >= kRenewMs) {
         hold_renewed_ms_ = now;
-        Worker::current().ledger().renew(id, asked_claims());
+        Worker::current().ledger().renew(hold_id, asked_claims());
     }
 }
 

@@ -55,6 +55,11 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
     const llm::Deployment* deployment() const noexcept {
         return attempts == 0 ? nullptr : order[attempts - 1];
     }
+    // By its key and by llm_model_allow. `requested` is the model's name or an alias of it.
+    bool may_use(const std::string& requested, const llm::LogicalModel& target) const;
+    bool downgraded() const noexcept { return tried.size() > 1; }
+    // Another model is going to be asked for in place of the denied one.
+    void downgrade_to(const llm::LogicalModel& target);
     // Asks a provider for something, or is refused that: makes a spend row.
     bool is_spend() const noexcept { return !llm::is_local(endpoint); }
     bool has_next_deployment() const noexcept { return attempts < order.size(); }
@@ -75,6 +80,7 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
     const Gateway& gateway;
     Stage stage = Stage::started;
     llm::RequestId id;
+    llm::RequestId hold_id;  // to the ledger; another one after each downgrade
     int64_t started_ms;
     llm::Dialect dialect;
     llm::Endpoint endpoint;
@@ -82,21 +88,27 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
     const Caller* caller = nullptr;  // once authenticated
 
     std::optional<llm::RequestScan> scan;  // while it is going on
-    std::string_view body;  // as the client sent it; in the request's pool
+    std::string_view body;                 // as the client sent it; in the request's pool
     llm::ScannedRequest scanned;
     const llm::LogicalModel* model = nullptr;
+    std::vector<const llm::LogicalModel*> tried;  // the last one is `model`
+    bool keeps_model = false;                     // the client wants no other one
+    bool shadow = false;                          // limits refuse nothing
     std::vector<const llm::Deployment*> order;
     size_t attempts = 0;
 
     std::unique_ptr<PromptCounting> counting;  // while it is going on
     PromptSize prompt;
     llm::HeldTokens held_tokens;
+    std::vector<ledger::ClaimTemplate> own_limits;  // that follow from the request
+    std::array<const ledger::ClaimTemplate*, ledger::kMaxClaims> limits;  // of each claim
     std::array<ledger::Claim, ledger::kMaxClaims> claims;
     size_t n_claims = 0;
     ledger::Decision decision;
-    bool hold_open = false;   // to be settled exactly once
-    bool finished = false;    // settled and recorded
-    bool unrecorded = false;  // refused for want of room for rows: makes none itself
+    std::string_view would_be;  // shadow: the code of the refusal; empty: it would be admitted
+    bool hold_open = false;     // to be settled exactly once
+    bool finished = false;      // settled and recorded
+    bool unrecorded = false;    // refused for want of room for rows: makes none itself
 
     // How it was answered.
     std::string error_kind;     // the code of the error; empty: none

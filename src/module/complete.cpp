@@ -83,7 +83,7 @@ void complete_routes(Gateway& gateway, const Draft& draft) {
 void add_record_rules(std::vector<ledger::LimitRule>& rules, ledger::Scope scope,
                       const std::string& owner, const keys::Limits& limits) {
     const auto add = [&](ledger::Unit unit, ledger::Window window, int64_t limit) {
-        rules.push_back({scope, owner, unit, window, limit});
+        rules.push_back({scope, owner, unit, window, limit, {}, {}});
     };
     if (limits.max_budget) {
         ledger::Window window{ledger::WindowKind::fixed, kForeverMs};
@@ -132,7 +132,7 @@ Caller make_caller(const Gateway& gateway, const keys::VirtualKey& key) {
     }
 
     caller.claims = ledger::claims_for(identity, rules);
-    if (caller.claims.size() > ledger::kMaxClaims) {
+    if (caller.claims.size() + gateway.request_rules.size() > ledger::kMaxClaims) {
         throw ConfError("more than " + std::to_string(ledger::kMaxClaims) +
                         " limits apply to key \"" + identity.key_alias + "\"");
     }
@@ -149,6 +149,22 @@ void require_directives(const Gateway& gateway, const Draft& draft) {
     require(gateway.prices.has_value(), "llm_prices");
     require(gateway.spool.has_value(), "llm_spool");
     require(!draft.routes.empty(), "llm_model_route");
+}
+
+void complete_rules(Gateway& gateway, const Draft& draft) {
+    for (const ledger::LimitRule& rule : gateway.rules) {
+        if (ledger::depends_on_request(rule.scope)) {
+            const bool is_group = rule.scope == ledger::Scope::group;
+            gateway.request_rules.push_back(
+                {&rule, is_group ? gateway.expressions.at(rule.selector) : nullptr});
+        }
+    }
+    for (const DraftDowngrade& downgrade : draft.downgrades) {
+        if (gateway.catalog.resolve(downgrade.model) == nullptr) {
+            throw error_at(downgrade.place,
+                           "downgrade to unknown model \"" + downgrade.model + "\"");
+        }
+    }
 }
 
 void complete_callers(Gateway& gateway, const Draft& draft) {
@@ -176,6 +192,7 @@ ngx_int_t complete(ngx_conf_t* cf) noexcept {
             gateway.zone = add_zone(cf, kDefaultZone);
         }
         complete_routes(gateway, *conf->draft);
+        complete_rules(gateway, *conf->draft);
         complete_callers(gateway, *conf->draft);
         return NGX_OK;
     } catch (const std::exception& error) {

@@ -11,24 +11,35 @@ Arguments::Arguments(const ngx_conf_t* cf) {
     }
 }
 
-std::string_view Arguments::take(std::string_view name) {
-    std::string_view found;
+std::vector<std::string_view> Arguments::take_all(std::string_view name) {
+    std::vector<std::string_view> found;
     for (auto it = values_.begin(); it != values_.end();) {
         if (it->size() <= name.size() || it->substr(0, name.size()) != name ||
             (*it)[name.size()] != '=') {
             ++it;
             continue;
         }
-        if (!found.empty()) {
-            throw ConfError("\"" + std::string(name) + "\" is given twice");
-        }
-        found = it->substr(name.size() + 1);
-        if (found.empty()) {
+        found.push_back(it->substr(name.size() + 1));
+        if (found.back().empty()) {
             throw ConfError("\"" + std::string(name) + "\" has no value");
         }
         it = values_.erase(it);
     }
     return found;
+}
+
+std::string_view Arguments::take(std::string_view name) {
+    const std::vector<std::string_view> found = take_all(name);
+    if (found.size() > 1) {
+        throw ConfError("\"" + std::string(name) + "\" is given twice");
+    }
+    return found.empty() ? std::string_view() : found.front();
+}
+
+std::string_view Arguments::shift() {
+    const std::string_view first = values_.at(0);
+    values_.erase(values_.begin());
+    return first;
 }
 
 bool Arguments::take_flag(std::string_view name) {
@@ -91,6 +102,23 @@ int64_t parse_count(std::string_view name, std::string_view value, int64_t least
         throw invalid(name, value);
     }
     return count;
+}
+
+ngx_http_complex_value_t* compile(ngx_conf_t* cf, std::string_view expression) {
+    ngx_str_t text = io::borrow(expression);
+    auto* value = static_cast<ngx_http_complex_value_t*>(
+        ngx_pcalloc(cf->pool, sizeof(ngx_http_complex_value_t)));
+    ngx_http_compile_complex_value_t compiling = {};
+    compiling.cf = cf;
+    compiling.value = &text;
+    compiling.complex_value = value;
+    if (value == nullptr) {
+        throw std::bad_alloc();
+    }
+    if (ngx_http_compile_complex_value(&compiling) != NGX_OK) {
+        throw ConfError("invalid expression \"" + std::string(expression) + "\"");
+    }
+    return value;
 }
 
 std::string read_conf_file(ngx_conf_t* cf, std::string_view path) {
@@ -166,6 +194,7 @@ void* create_loc_conf(ngx_conf_t* cf) noexcept {
     auto* conf = static_cast<LocConf*>(ngx_pcalloc(cf->pool, sizeof(LocConf)));
     if (conf != nullptr) {
         conf->enabled = NGX_CONF_UNSET;
+        conf->enforce = NGX_CONF_UNSET_UINT;
     }
     return conf;
 }
@@ -179,6 +208,7 @@ char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
         conf->line = prev->line;
     }
     ngx_conf_init_value(conf->enabled, 0);
+    ngx_conf_merge_uint_value(conf->enforce, prev->enforce, kEnforceReject);
     if (!conf->enabled) {
         return NGX_CONF_OK;
     }

@@ -15,6 +15,8 @@ extern ngx_module_t ngx_http_llm_module;
 
 namespace module {
 
+enum Enforce : ngx_uint_t { kEnforceReject, kEnforceShadow };
+
 // nginx's view of the configuration: plain structs, as its slots and merges want them.
 struct MainConf {
     Gateway* gateway;
@@ -24,7 +26,8 @@ struct MainConf {
 
 struct LocConf {
     ngx_flag_t enabled;
-    ngx_str_t file;  // where `llm` stands, for errors that show only when the whole is known
+    ngx_uint_t enforce;  // Enforce
+    ngx_str_t file;      // where `llm` stands, for errors that show only when the whole is known
     ngx_uint_t line;
     // The location's configuration without its error pages, for a request that has no further
     // deployment to try: a provider's own error body is then the answer. Made at first need.
@@ -47,6 +50,9 @@ class Arguments {
     // error.
     std::string_view take(std::string_view name);
     bool take_flag(std::string_view name);
+    std::vector<std::string_view> take_all(std::string_view name);
+    // Takes the first argument, whatever it looks like.
+    std::string_view shift();
     // Everything behind the first `positionals` must have been taken.
     void done(size_t positionals) const;
     std::vector<std::string_view> rest(size_t positionals) const;
@@ -59,6 +65,9 @@ class Arguments {
 size_t parse_size(std::string_view name, std::string_view value);
 ngx_msec_t parse_msec(std::string_view name, std::string_view value);
 int64_t parse_count(std::string_view name, std::string_view value, int64_t least, int64_t most);
+
+// An expression with variables, compiled into the configuration's pool.
+ngx_http_complex_value_t* compile(ngx_conf_t* cf, std::string_view expression);
 
 // The whole of a file that a directive names; relative paths start at the configuration's
 // directory.

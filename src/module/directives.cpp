@@ -291,26 +291,85 @@ void model_alias(ngx_conf_t* cf, void* conf) {
     draft_of(conf).aliases.push_back({alias, Place(cf)});
 }
 
-void budget(ngx_conf_t* cf, void* conf) {
-    Arguments args(cf);
-    args.done(2);
-    auto rule = ledger::parse_budget(args.positional(0), args.positional(1));
+// The nginx expression of "by=…" is compiled here, where its directive stands.
+ngx_http_complex_value_t* expression(ngx_conf_t* cf, Gateway& gateway, const std::string& text) {
+    ngx_http_complex_value_t*& compiled = gateway.expressions[text];
+    if (compiled == nullptr) {
+        compiled = compile(cf, text);
+    }
+    return compiled;
+}
+
+void add_rule(ngx_conf_t* cf, void* conf, llm::Result<ledger::LimitRule> rule,
+              std::string_view models) {
     if (!rule) {
         throw ConfError(rule.error());
     }
-    gateway_of(conf).rules.push_back(std::move(*rule));
+    rule->models = models;
+    Gateway& gateway = gateway_of(conf);
+    if (rule->scope == ledger::Scope::group) {
+        expression(cf, gateway, rule->selector);
+    }
+    gateway.rules.push_back(std::move(*rule));
+}
+
+void budget(ngx_conf_t* cf, void* conf) {
+    Arguments args(cf);
+    const std::string_view scope = args.shift();
+    const std::string_view models = args.take("model");
+    const ledger::StepOptions options{args.take("soft"), args.take("over"), args.take_all("at")};
+    args.done(1);
+    auto rule = ledger::parse_budget(scope, args.positional(0));
+    if (rule) {
+        auto steps = ledger::parse_steps(rule->limit, options);
+        if (!steps) {
+            throw ConfError(steps.error());
+        }
+        rule->steps = std::move(*steps);
+        for (const ledger::BudgetStep& step : rule->steps) {
+            if (step.action == ledger::BudgetStep::Action::downgrade) {
+                draft_of(conf).downgrades.push_back({step.model, Place(cf)});
+            }
+        }
+    }
+    add_rule(cf, conf, std::move(rule), models);
 }
 
 void limit(ngx_conf_t* cf, void* conf) {
-    const Arguments args(cf);
-    for (const std::string_view rate : args.rest(1)) {
-        auto rule = ledger::parse_rate(args.positional(0), rate);
-        if (!rule) {
-            throw ConfError(rule.error());
-        }
-        gateway_of(conf).rules.push_back(std::move(*rule));
+    Arguments args(cf);
+    const std::string_view scope = args.shift();
+    const std::string_view models = args.take("model");
+    const auto rates = args.rest(0);
+    if (rates.empty()) {
+        throw ConfError("invalid number of arguments");
+    }
+    for (const std::string_view rate : rates) {
+        add_rule(cf, conf, ledger::parse_rate(scope, rate), models);
     }
 }
+
+void model_allow(ngx_conf_t* cf, void* conf) {
+    Arguments args(cf);
+    ModelAllow allow;
+    allow.models = args.shift();
+    const std::string by(args.take("by"));
+    if (by.empty()) {
+        throw ConfError("\"by\" is missing");
+    }
+    for (const std::string_view value : args.rest(0)) {
+        allow.values.emplace_back(value);
+    }
+    if (allow.values.empty()) {
+        throw ConfError("no value that \"by\" may have is given");
+    }
+    Gateway& gateway = gateway_of(conf);
+    allow.group = expression(cf, gateway, by);
+    gateway.model_allows.push_back(std::move(allow));
+}
+
+ngx_conf_enum_t enforce_values[] = {{ngx_string("reject"), kEnforceReject},
+                                    {ngx_string("shadow"), kEnforceShadow},
+                                    {ngx_null_string, 0}};
 
 char* llm_flag(ngx_conf_t* cf, ngx_command_t* cmd, void* conf) noexcept {
     auto* loc = static_cast<LocConf*>(conf);
@@ -354,8 +413,12 @@ ngx_command_t commands[] = {
     main_directive<provider>(ngx_string("llm_provider"), NGX_CONF_2MORE),
     main_directive<model_route>(ngx_string("llm_model_route"), NGX_CONF_2MORE),
     main_directive<model_alias>(ngx_string("llm_model_alias"), NGX_CONF_TAKE2),
-    main_directive<budget>(ngx_string("llm_budget"), NGX_CONF_TAKE2),
+    main_directive<budget>(ngx_string("llm_budget"), NGX_CONF_2MORE),
     main_directive<limit>(ngx_string("llm_limit"), NGX_CONF_2MORE),
+    main_directive<model_allow>(ngx_string("llm_model_allow"), NGX_CONF_2MORE),
+    {ngx_string("llm_enforce"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1,
+     ngx_conf_set_enum_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, enforce), enforce_values},
     ngx_null_command,
 };
 

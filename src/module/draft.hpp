@@ -33,10 +33,16 @@ struct DraftAlias {
     Place place;
 };
 
+struct DraftDowngrade {
+    std::string model;
+    Place place;
+};
+
 // Directives that refer to others, which may stand below them: kept until all are read.
 struct Draft {
     std::vector<DraftRoute> routes;
     std::vector<DraftAlias> aliases;
+    std::vector<DraftDowngrade> downgrades;
     Place keys;     // llm_keys
     Place enabled;  // an `llm on`
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,6 +48,19 @@ struct SpoolSettings {
     ngx_msec_t sync_ms = 1000;  // longest time that a row waits to go to disk; 0: never sent there
 };
 
+// A rule whose counter follows from the request.
+struct RequestRule {
+    const ledger::LimitRule* rule;
+    ngx_http_complex_value_t* group;  // its expression; nullptr for other scopes
+};
+
+// Models that only some may use, whoever's key it is.
+struct ModelAllow {
+    std::string models;  // a glob of logical models
+    ngx_http_complex_value_t* group;
+    std::vector<std::string> values;  // of the expression
+};
+
 // What the llm_* directives of one configuration say. Filled while it is read, immutable
 // afterwards.
 struct Gateway {
@@ -59,6 +73,9 @@ struct Gateway {
     std::optional<llm::ModelPrice> unknown_price;  // none: a model without a price is refused
     llm::Catalog catalog;
     std::vector<ledger::LimitRule> rules;
+    std::map<std::string, ngx_http_complex_value_t*, std::less<>> expressions;  // by their text
+    std::vector<RequestRule> request_rules;                                     // some of `rules`
+    std::vector<ModelAllow> model_allows;
     std::unordered_map<keys::KeyHash, Caller, keys::KeyHashHasher> callers;
 
     const Caller* find_caller(const keys::KeyHash& hash) const noexcept;

@@ -10,15 +10,15 @@ namespace module {
 namespace {
 
 // Of several limits of a unit the client is told the one that leaves it least.
-const ledger::Claim* tightest(const Call& call, ledger::Unit unit,
-                              const ledger::CounterState** state) noexcept {
-    const ledger::Claim* found = nullptr;
+const ledger::ClaimTemplate* tightest(const Call& call, ledger::Unit unit,
+                                      const ledger::CounterState** state) noexcept {
+    const ledger::ClaimTemplate* found = nullptr;
     int64_t least = 0;
     for (size_t i = 0; i < call.n_claims; ++i) {
-        const ledger::Claim& claim = call.claims[i];
-        const int64_t remaining = claim.limit - call.decision.states[i].used;
-        if (claim.unit == unit && (found == nullptr || remaining < least)) {
-            found = &claim;
+        const ledger::ClaimTemplate& limit = *call.limits[i];
+        const int64_t remaining = limit.limit - call.decision.states[i].used;
+        if (limit.unit == unit && (found == nullptr || remaining < least)) {
+            found = &limit;
             least = remaining;
             *state = &call.decision.states[i];
         }
@@ -55,12 +55,12 @@ constexpr RateHeaders kTokens{"x-ratelimit-limit-tokens", "x-ratelimit-remaining
 
 void add_rate_headers(const Call& call, ledger::Unit unit, const RateHeaders& names) {
     const ledger::CounterState* state = nullptr;
-    const ledger::Claim* claim = tightest(call, unit, &state);
-    if (claim == nullptr) {
+    const ledger::ClaimTemplate* limit = tightest(call, unit, &state);
+    if (limit == nullptr) {
         return;
     }
-    const int64_t remaining = std::max<int64_t>(0, claim->limit - state->used);
-    add_header(call.r, names.limit, std::to_string(claim->limit));
+    const int64_t remaining = std::max<int64_t>(0, limit->limit - state->used);
+    add_header(call.r, names.limit, std::to_string(limit->limit));
     add_header(call.r, names.remaining, std::to_string(remaining));
     add_header(call.r, names.reset, llm::format_duration(state->reset_ms));
 }
@@ -71,15 +71,31 @@ bool was_judged(const Call& call) noexcept {
 
 }  // namespace
 
+std::string_view request_header(const ngx_http_request_t* r,
+                                std::string_view lowcase_name) noexcept {
+    for (const ngx_list_part_t* part = &r->headers_in.headers.part; part != nullptr;
+         part = part->next) {
+        const auto* headers = static_cast<const ngx_table_elt_t*>(part->elts);
+        for (ngx_uint_t i = 0; i < part->nelts; ++i) {
+            const ngx_table_elt_t& h = headers[i];
+            if (h.key.len == lowcase_name.size() &&
+                ngx_strncmp(h.lowcase_key, lowcase_name.data(), h.key.len) == 0) {
+                return io::view(h.value);
+            }
+        }
+    }
+    return {};
+}
+
 double budget_utilization(const Call& call) noexcept {
     double most = -1;
     for (size_t i = 0; was_judged(call) && i < call.n_claims; ++i) {
-        const ledger::Claim& claim = call.claims[i];
-        if (claim.unit != ledger::Unit::nano_usd) {
+        const ledger::ClaimTemplate& limit = *call.limits[i];
+        if (limit.unit != ledger::Unit::nano_usd) {
             continue;
         }
         const auto used = static_cast<double>(call.decision.states[i].used);
-        most = std::max(most, claim.limit > 0 ? used / static_cast<double>(claim.limit) : 1.0);
+        most = std::max(most, limit.limit > 0 ? used / static_cast<double>(limit.limit) : 1.0);
     }
     return most;
 }
@@ -89,6 +105,9 @@ void add_call_headers(const Call& call) {
     add_header(r, "x-llm-request-id", llm::to_string(call.id));
     if (call.model != nullptr) {
         add_header(r, "x-llm-model", call.model->name);
+    }
+    if (call.downgraded()) {
+        add_header(r, "x-model-downgraded", "true");
     }
     if (const llm::Deployment* deployment = call.deployment()) {
         add_header(r, "x-llm-provider", deployment->provider->name);

@@ -6,6 +6,10 @@
 
 namespace module {
 
+// A header of the request by its name in small letters; empty: it has none.
+std::string_view request_header(const ngx_http_request_t* r,
+                                std::string_view lowcase_name) noexcept;
+
 // The headers that tell a client about its call: x-llm-*, x-ratelimit-*, x-budget-utilization,
 // Retry-After.
 void add_call_headers(const Call& call);

@@ -94,7 +94,7 @@ void settle(Call& call, const llm::Charge& charge) noexcept {
     ledger::Actual actual;
     actual.nano_usd = charge.cost.total();
     actual.tokens = charge.usage.total_tokens();
-    Worker::current().ledger().settle(call.id, call.asked_claims(), actual);
+    Worker::current().ledger().settle(call.hold_id, call.asked_claims(), actual);
 }
 
 void settle_and_record(Call& call) {

@@ -47,26 +47,27 @@ void append_deployment(std::string& out, const std::string& name,
 
 }  // namespace
 
-std::string list_models(const Gateway& gateway, const Caller& caller) {
+std::string list_models(const Call& call) {
     std::string out = R"({"object":"list","data":[)";
-    for (const auto& [name, model] : gateway.catalog.models()) {
-        if (caller.may_use(name, name)) {
+    for (const auto& [name, model] : call.gateway.catalog.models()) {
+        if (call.may_use(name, model)) {
             append_model(out, name, model);
         }
     }
-    for (const auto& [alias, target] : gateway.catalog.aliases()) {
-        if (caller.may_use(alias, target)) {
-            append_model(out, alias, *gateway.catalog.resolve(alias));
+    for (const auto& [alias, target] : call.gateway.catalog.aliases()) {
+        const llm::LogicalModel& model = *call.gateway.catalog.resolve(target);
+        if (call.may_use(alias, model)) {
+            append_model(out, alias, model);
         }
     }
     out += "]}";
     return out;
 }
 
-std::string describe_models(const Gateway& gateway, const Caller& caller) {
+std::string describe_models(const Call& call) {
     std::string out = R"({"data":[)";
-    for (const auto& [name, model] : gateway.catalog.models()) {
-        if (!caller.may_use(name, name)) {
+    for (const auto& [name, model] : call.gateway.catalog.models()) {
+        if (!call.may_use(name, model)) {
             continue;
         }
         for (const auto& deployment : model.deployments) {

@@ -2,16 +2,16 @@
 
 #include <string>
 
-#include "module/gateway.hpp"
+#include "module/call.hpp"
 
 namespace module {
 
-// OpenAI's model list, {"object":"list","data":[…]}: the models and aliases that this caller may
+// OpenAI's model list, {"object":"list","data":[…]}: the models and aliases that the caller may
 // use.
-std::string list_models(const Gateway& gateway, const Caller& caller);
+std::string list_models(const Call& call);
 
-// LiteLLM's GET /model/info, {"data":[…]}: every deployment of the models that this caller may use,
+// LiteLLM's GET /model/info, {"data":[…]}: every deployment of the models that the caller may use,
 // and the standard prices of a short prompt, in USD per token.
-std::string describe_models(const Gateway& gateway, const Caller& caller);
+std::string describe_models(const Call& call);
 
 }  // namespace module

@@ -71,7 +71,7 @@ llm::ApiError refuse(Call& call) {
         return llm::from_status(NGX_HTTP_SERVICE_UNAVAILABLE);
     }
     const size_t i = decision.denied_claim;
-    const ledger::ClaimTemplate& limit = call.caller->claims[i];
+    const ledger::ClaimTemplate& limit = *call.limits[i];
     const int64_t asked = call.claims[i].amount;
     return limit.unit == ledger::Unit::nano_usd
                ? refuse_budget(call, limit, decision.states[i], asked)

@@ -82,8 +82,11 @@ std::string time_to_first_token(const Call& call) {
 }
 
 std::string decision(const Call& call) {
+    if (!call.would_be.empty()) {
+        return "shadow_" + std::string(call.would_be);
+    }
     if (call.attempts > 0) {
-        return "admitted";
+        return call.downgraded() ? "downgraded" : "admitted";
     }
     return call.error_kind;
 }

@@ -10,6 +10,7 @@
 #include "ledger/redis_ledger.hpp"
 #include "ledger/shm_ledger.hpp"
 #include "llm/tokenizer/encoding.hpp"
+#include "module/alerts.hpp"
 #include "module/gateway.hpp"
 #include "spend/postgres_writer.hpp"
 #include "spend/spool.hpp"
@@ -39,6 +40,7 @@ class Worker {
     }
     // Where work that takes long waits for its turns.
     io::TurnQueue& turns() noexcept { return turns_; }
+    Alerts& alerts() noexcept { return alerts_; }
     std::mt19937& random() noexcept { return random_; }
     // For request ids; from a cryptographic source, fetched in bulk. Throws when that fails.
     std::array<uint8_t, 10> random_bytes();
@@ -57,6 +59,7 @@ class Worker {
     std::unique_ptr<spend::PostgresWriter> writer_;  // only with llm_postgres
     std::array<std::unique_ptr<llm::tokenizer::Encoding>, llm::tokenizer::kEncodingCount> encodings_;
     io::TurnQueue turns_;
+    Alerts alerts_;
     io::Timer housekeeping_;
     std::mt19937 random_{std::random_device{}()};
     std::array<uint8_t, 4000> random_pool_;

@@ -1,0 +1,150 @@
+#include "module/claims.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "module/worker.hpp"
+
+namespace module {
+
+namespace {
+
+using ledger::BudgetStep;
+using ledger::ClaimTemplate;
+
+void add_tag_limits(Call& call, const ledger::LimitRule& rule) {
+    const auto add = [&](const std::string& tag) { add_claim(call.own_limits, rule, tag); };
+    const std::vector<std::string>& of_key = call.caller->key->identity.tags;
+    std::for_each(of_key.begin(), of_key.end(), add);
+    std::for_each(call.scanned.tags.begin(), call.scanned.tags.end(), add);
+}
+
+void add_own_limits(Call& call, const RequestRule& wanted) {
+    const ledger::LimitRule& rule = *wanted.rule;
+    switch (rule.scope) {
+        case ledger::Scope::customer:
+            return add_claim(call.own_limits, rule, call.scanned.user);
+        case ledger::Scope::tag:
+            return add_tag_limits(call, rule);
+        case ledger::Scope::model:
+            return add_claim(call.own_limits, rule, call.model->name);
+        default:
+            return add_claim(call.own_limits, rule, io::evaluate(call.r, *wanted.group));
+    }
+}
+
+bool may_downgrade(const Call& call, const llm::LogicalModel* target) {
+    const bool tried = std::find(call.tried.begin(), call.tried.end(), target) != call.tried.end();
+    return !tried && call.may_use(target->name, *target);
+}
+
+// The first step from which on the call is to be served with another model.
+const BudgetStep* downgrade_step(const Call& call, const ClaimTemplate& limit) {
+    if (call.keeps_model || call.shadow) {
+        return nullptr;
+    }
+    const auto applies = [&](const BudgetStep& step) {
+        return step.action == BudgetStep::Action::downgrade && step.from < limit.enforced &&
+               may_downgrade(call, call.gateway.catalog.resolve(step.model));
+    };
+    const auto step = std::find_if(limit.steps.begin(), limit.steps.end(), applies);
+    return step == limit.steps.end() ? nullptr : &*step;
+}
+
+int64_t limit_of(const Call& call, const ClaimTemplate& limit) {
+    if (call.shadow) {
+        return ledger::kMaxLimit;
+    }
+    const BudgetStep* step = downgrade_step(call, limit);
+    return step == nullptr ? limit.enforced : step->from;
+}
+
+int64_t amount_of(const Call& call, ledger::Unit unit) noexcept {
+    switch (unit) {
+        case ledger::Unit::nano_usd:
+            return call.held_tokens.cost;
+        case ledger::Unit::tokens:
+            return call.held_tokens.prompt + call.held_tokens.completion;
+        default:
+            return 1;
+    }
+}
+
+bool add_claims(Call& call, const std::vector<ClaimTemplate>& limits) {
+    for (const ClaimTemplate& limit : limits) {
+        if (!limit.counts(call.model->name)) {
+            continue;
+        }
+        if (call.n_claims == ledger::kMaxClaims) {
+            return false;
+        }
+        call.limits[call.n_claims] = &limit;
+        call.claims[call.n_claims++] = {&limit.counter, limit.unit, limit.window,
+                                        limit_of(call, limit), amount_of(call, limit.unit)};
+    }
+    return true;
+}
+
+void note_alerts(const Call& call, size_t claim) {
+    const ClaimTemplate& limit = *call.limits[claim];
+    const ledger::CounterState& state = call.decision.states[claim];
+    for (const BudgetStep& step : limit.steps) {
+        if (step.action == BudgetStep::Action::alert && state.used >= step.from) {
+            Worker::current().alerts().raise(limit, step, state);
+        }
+    }
+}
+
+}  // namespace
+
+int64_t most_tokens_admitted(const Call& call) noexcept {
+    int64_t most = std::numeric_limits<int64_t>::max();
+    if (call.shadow) {
+        return most;
+    }
+    for (const ClaimTemplate& limit : call.caller->claims) {
+        if (limit.unit == ledger::Unit::tokens && limit.counts(call.model->name)) {
+            most = std::min(most, limit.limit);
+        }
+    }
+    return most;
+}
+
+std::optional<llm::ApiError> make_claims(Call& call) {
+    call.n_claims = 0;
+    call.own_limits.clear();
+    for (const RequestRule& rule : call.gateway.request_rules) {
+        add_own_limits(call, rule);
+    }
+    if (!add_claims(call, call.caller->claims) || !add_claims(call, call.own_limits)) {
+        return llm::invalid_request(
+            "More limits apply to this request than can be checked at "
+            "once. Give it fewer tags.",
+            "tags");
+    }
+    return std::nullopt;
+}
+
+const llm::LogicalModel* downgrade_target(const Call& call) {
+    if (call.decision.outcome != ledger::Outcome::denied) {
+        return nullptr;
+    }
+    const BudgetStep* step = downgrade_step(call, *call.limits[call.decision.denied_claim]);
+    return step == nullptr ? nullptr : call.gateway.catalog.resolve(step->model);
+}
+
+void take_note(Call& call) {
+    if (call.decision.outcome == ledger::Outcome::unavailable) {
+        return;
+    }
+    for (size_t i = 0; i < call.n_claims; ++i) {
+        const ClaimTemplate& limit = *call.limits[i];
+        note_alerts(call, i);
+        if (call.shadow && call.would_be.empty() && call.decision.states[i].used > limit.enforced) {
+            call.would_be =
+                limit.unit == ledger::Unit::nano_usd ? "budget_exceeded" : "rate_limit_exceeded";
+        }
+    }
+}
+
+}  // namespace module
