@@ -100,6 +100,8 @@ int64_t instant_ms(yajl_val value, const std::string& where) {
 bool read_limit(Limits& limits, std::string_view field, yajl_val value, const std::string& where) {
     if (field == "max_budget") {
         limits.max_budget = usd(value, where);
+    } else if (field == "soft_budget") {
+        limits.soft_budget = usd(value, where);
     } else if (field == "budget_duration") {
         limits.budget_duration = non_empty_text(value, where);
     } else if (field == "rpm_limit") {

@@ -14,6 +14,7 @@ namespace keys {
 // What a key, team, user or organization record may carry of its own.
 struct Limits {
     std::optional<llm::NanoUsd> max_budget;
+    std::optional<llm::NanoUsd> soft_budget;  // alerts only
     std::string budget_duration;  // "30d", "1mo"; empty: the budget never resets
     std::optional<int64_t> rpm_limit;
     std::optional<int64_t> tpm_limit;

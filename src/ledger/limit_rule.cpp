@@ -63,6 +63,11 @@ RuleResult parse_scope(std::string_view text) {
     if (equals != std::string_view::npos) {
         rule.selector = text.substr(equals + 1);
     }
+    const bool is_glob = rule.selector.find_first_of("*?[") != std::string::npos;
+    if (rule.scope == Scope::model && is_glob && rule.selector != "*") {
+        return RuleResult::failure("a scope is one model or *: write \"global " +
+                                   std::string(text) + "\" for the sum of some");
+    }
     const bool wants_selector = rule.scope != Scope::global;
     const bool complete = wants_selector ? !rule.selector.empty() : equals == text.npos;
     return complete ? RuleResult(std::move(rule)) : bad_scope(text);

@@ -44,9 +44,21 @@ int64_t saturating_product(int64_t a, int64_t b) noexcept {
     return __builtin_mul_overflow(a, b, &product) ? std::numeric_limits<int64_t>::max() : product;
 }
 
+// The most that the deployment lets anyone have; 0: not known.
+int64_t max_output(const Deployment& deployment) noexcept {
+    const int64_t published = deployment.price.max_output_tokens;
+    if (published == 0 || deployment.max_output == 0) {
+        return std::max(published, deployment.max_output);
+    }
+    return std::min(published, deployment.max_output);
+}
+
 // The most that one choice can produce at this deployment.
 int64_t output_bound(const Deployment& deployment, std::optional<int64_t> asked) noexcept {
-    const int64_t most = deployment.price.max_output_tokens;
+    const int64_t most = max_output(deployment);
+    if (!asked && deployment.default_output > 0) {
+        asked = deployment.default_output;
+    }
     if (!asked) {
         return most > 0 ? most : kDefaultMaxOutput;
     }
@@ -80,7 +92,7 @@ std::optional<int64_t> max_tokens_to_send(const Deployment& deployment, Endpoint
     if (asked) {
         return bound < *asked ? std::optional(bound) : std::nullopt;
     }
-    return deployment.price.max_output_tokens > 0 ? std::nullopt : std::optional(bound);
+    return deployment.price.max_output_tokens == bound ? std::nullopt : std::optional(bound);
 }
 
 }  // namespace llm

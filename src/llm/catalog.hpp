@@ -34,6 +34,8 @@ struct Deployment {
     uint32_t weight = 1;
     bool backup = false;  // only after every other one
     ModelPrice price;
+    int64_t max_output = 0;         // tokens: the operator's bound; 0: none beside the model's own
+    int64_t default_output = 0;     // where the client sets none; 0: as much as is possible
     tokenizer::ModelTokens tokens;  // how its prompts are counted
 };
 
@@ -129,9 +131,9 @@ HoldBound hold_bound(const std::vector<const Deployment*>& order, Endpoint endpo
                      int64_t prompt_tokens, std::optional<int64_t> asked, int64_t choices,
                      const RequestTraits& traits = {}) noexcept;
 
-// The max_tokens to put into the body for this deployment, so that the bound binds there: the
-// client's own where it is above the model's maximum, the default where neither is known. Nothing:
-// leave it.
+// The max_tokens to put into the body for this deployment, so that the bound binds there: it is
+// less than what the client asks for, or the client sets none and the model's own maximum is
+// another one. Nothing: leave it.
 std::optional<int64_t> max_tokens_to_send(const Deployment& deployment, Endpoint endpoint,
                                           std::optional<int64_t> asked) noexcept;
 

@@ -44,7 +44,7 @@ const BudgetStep* downgrade_step(const Call& call, const ClaimTemplate& limit) {
         return nullptr;
     }
     const auto applies = [&](const BudgetStep& step) {
-        return step.action == BudgetStep::Action::downgrade && step.from < limit.enforced &&
+        return step.action == BudgetStep::Action::downgrade && step.from <= limit.enforced &&
                may_downgrade(call, call.gateway.catalog.resolve(step.model));
     };
     const auto step = std::find_if(limit.steps.begin(), limit.steps.end(), applies);

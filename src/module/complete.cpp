@@ -1,4 +1,7 @@
+#include <algorithm>
+
 #include "ledger/window.hpp"
+#include "llm/glob.hpp"
 #include "module/conf.hpp"
 #include "module/draft.hpp"
 #include "module/vocabularies.hpp"
@@ -51,6 +54,17 @@ llm::tokenizer::ModelTokens tokens_for(const DraftRoute& route) {
     return tokens == unknown ? llm::tokenizer::model_tokens(route.logical_model) : tokens;
 }
 
+// The first directive that selects the model.
+void bound_output(llm::Deployment& deployment, const std::string& model, const Draft& draft) {
+    const auto bound = std::find_if(
+        draft.max_outputs.begin(), draft.max_outputs.end(),
+        [&](const DraftMaxOutput& each) { return llm::glob_matches(each.models, model); });
+    if (bound != draft.max_outputs.end()) {
+        deployment.max_output = bound->tokens;
+        deployment.default_output = bound->when_absent;
+    }
+}
+
 void complete_routes(Gateway& gateway, const Draft& draft) {
     for (const DraftRoute& route : draft.routes) {
         const llm::Provider* provider = gateway.catalog.provider(route.provider);
@@ -65,6 +79,7 @@ void complete_routes(Gateway& gateway, const Draft& draft) {
         deployment->backup = route.backup;
         deployment->price = price_for(gateway, route);
         deployment->tokens = tokens_for(route);
+        bound_output(*deployment, route.logical_model, draft);
         map_vocabulary(deployment->tokens.text.encoding);
         gateway.catalog.model(route.logical_model).deployments.push_back(std::move(deployment));
     }
@@ -85,7 +100,7 @@ void add_record_rules(std::vector<ledger::LimitRule>& rules, ledger::Scope scope
     const auto add = [&](ledger::Unit unit, ledger::Window window, int64_t limit) {
         rules.push_back({scope, owner, unit, window, limit, {}, {}});
     };
-    if (limits.max_budget) {
+    if (limits.max_budget || limits.soft_budget) {
         ledger::Window window{ledger::WindowKind::fixed, kForeverMs};
         if (!limits.budget_duration.empty()) {
             const auto parsed = ledger::parse_window(limits.budget_duration);
@@ -95,7 +110,10 @@ void add_record_rules(std::vector<ledger::LimitRule>& rules, ledger::Scope scope
             }
             window = *parsed;
         }
-        add(ledger::Unit::nano_usd, window, *limits.max_budget);
+        add(ledger::Unit::nano_usd, window, limits.max_budget.value_or(ledger::kMaxLimit));
+        if (limits.soft_budget) {
+            rules.back().steps = {{*limits.soft_budget, ledger::BudgetStep::Action::alert, {}}};
+        }
     }
     const ledger::Window minute{ledger::WindowKind::sliding, kMinuteMs};
     if (limits.rpm_limit) {

@@ -348,6 +348,20 @@ void limit(ngx_conf_t* cf, void* conf) {
     }
 }
 
+void max_output(ngx_conf_t* cf, void* conf) {
+    constexpr int64_t kMost = 100'000'000;
+    Arguments args(cf);
+    const std::string_view when_absent = args.take("default");
+    args.done(2);
+    DraftMaxOutput bound;
+    bound.models = args.positional(0);
+    bound.tokens = parse_count("tokens", args.positional(1), 1, kMost);
+    if (!when_absent.empty()) {
+        bound.when_absent = parse_count("default", when_absent, 1, bound.tokens);
+    }
+    draft_of(conf).max_outputs.push_back(std::move(bound));
+}
+
 void model_allow(ngx_conf_t* cf, void* conf) {
     Arguments args(cf);
     ModelAllow allow;
@@ -415,6 +429,7 @@ ngx_command_t commands[] = {
     main_directive<model_alias>(ngx_string("llm_model_alias"), NGX_CONF_TAKE2),
     main_directive<budget>(ngx_string("llm_budget"), NGX_CONF_2MORE),
     main_directive<limit>(ngx_string("llm_limit"), NGX_CONF_2MORE),
+    main_directive<max_output>(ngx_string("llm_max_output"), NGX_CONF_2MORE),
     main_directive<model_allow>(ngx_string("llm_model_allow"), NGX_CONF_2MORE),
     {ngx_string("llm_enforce"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1,

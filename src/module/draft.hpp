@@ -33,6 +33,12 @@ struct DraftAlias {
     Place place;
 };
 
+struct DraftMaxOutput {
+    std::string models;  // a glob of logical models
+    int64_t tokens = 0;
+    int64_t when_absent = 0;  // 0: not given
+};
+
 struct DraftDowngrade {
     std::string model;
     Place place;
@@ -43,6 +49,7 @@ struct Draft {
     std::vector<DraftRoute> routes;
     std::vector<DraftAlias> aliases;
     std::vector<DraftDowngrade> downgrades;
+    std::vector<DraftMaxOutput> max_outputs;
     Place keys;     // llm_keys
     Place enabled;  // an `llm on`
 };

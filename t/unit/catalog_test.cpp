@@ -126,4 +126,36 @@ TEST(MaxTokensToSend, BindsOnlyWhereTheBoundWouldNotHoldByItself) {
     EXPECT_EQ(llm::max_tokens_to_send(unknown, Endpoint::embeddings, std::nullopt), std::nullopt);
 }
 
+TEST(Catalog, OperatorsBoundOnOutput) {
+    Deployment deployment;
+    deployment.price.max_output_tokens = 16'000;
+    deployment.max_output = 2'000;
+    const auto sent = [&deployment](std::optional<int64_t> asked) {
+        return llm::max_tokens_to_send(deployment, Endpoint::chat_completions, asked);
+    };
+    const auto held = [&deployment](std::optional<int64_t> asked) {
+        return llm::hold_bound({&deployment}, Endpoint::chat_completions, 0, asked, 1)
+            .completion_tokens;
+    };
+    EXPECT_EQ(held(std::nullopt), 2'000);
+    EXPECT_EQ(sent(std::nullopt), 2'000);
+    EXPECT_EQ(held(5'000), 2'000);
+    EXPECT_EQ(sent(5'000), 2'000);
+    EXPECT_EQ(held(10), 10);
+    EXPECT_EQ(sent(10), std::nullopt);
+
+    deployment.default_output = 500;
+    EXPECT_EQ(held(std::nullopt), 500);
+    EXPECT_EQ(sent(std::nullopt), 500);
+    EXPECT_EQ(held(1'000), 1'000);
+
+    deployment.max_output = 20'000;
+    deployment.default_output = 0;
+    EXPECT_EQ(held(std::nullopt), 16'000);
+    EXPECT_EQ(sent(std::nullopt), std::nullopt);
+    deployment.price.max_output_tokens = 0;
+    EXPECT_EQ(held(std::nullopt), 20'000);
+    EXPECT_EQ(sent(std::nullopt), 20'000);
+}
+
 }  // namespace

@@ -92,7 +92,7 @@ TEST(Budget, RefusesWrongAmounts) {
 
 TEST(Scopes, RefusesWrongOnes) {
     for (const char* scope : {"", "=", "Team=*", "team", "team=", "global=x",
-                              "global=", "model=gpt-4o", "key", " team=*"}) {
+                              "global=", "model=gpt-*", "provider=openai", "key", " team=*"}) {
         EXPECT_FALSE(parse_budget(scope, "1usd/1d")) << scope;
         EXPECT_FALSE(parse_rate(scope, "rpm=1")) << scope;
     }
@@ -211,6 +211,91 @@ TEST(CounterId, IsTheFirstHalfOfTheNamesSha256) {
     EXPECT_EQ(first, (std::vector<unsigned char>{0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea,
                                                  0x41, 0x41, 0x40, 0xde, 0x5d, 0xae, 0x22, 0x23}));
     EXPECT_EQ(id.name, "abc");
+}
+
+std::vector<BudgetStep> steps(int64_t limit, const StepOptions& options) {
+    auto parsed = parse_steps(limit, options);
+    EXPECT_TRUE(parsed) << parsed.error();
+    return *parsed;
+}
+
+TEST(BudgetSteps, ComeInTheOrderOfTheirShares) {
+    using Action = BudgetStep::Action;
+    EXPECT_TRUE(steps(100, {}).empty());
+    EXPECT_EQ(steps(100, {"80%", "", {}}), (std::vector<BudgetStep>{{80, Action::alert, ""}}));
+    EXPECT_EQ(steps(100, {"80%", "downgrade:a:b", {}}),
+              (std::vector<BudgetStep>{{80, Action::downgrade, "a:b"}}));
+    EXPECT_EQ(steps(100, {"", "allow", {}}), (std::vector<BudgetStep>{{100, Action::allow, ""}}));
+    EXPECT_EQ(steps(1000, {"", "", {"100%:reject", "50%:alert", "80%:downgrade:mini"}}),
+              (std::vector<BudgetStep>{{500, Action::alert, ""},
+                                       {800, Action::downgrade, "mini"},
+                                       {1000, Action::reject, ""}}));
+}
+
+TEST(BudgetSteps, SharesAreExact) {
+    EXPECT_EQ(steps(kMaxLimit, {"99%", "", {}})[0].from, kMaxLimit / 100 * 99);
+    EXPECT_EQ(steps(199, {"50%", "", {}})[0].from, 99);
+    EXPECT_EQ(steps(199, {"100%", "", {}})[0].from, 199);
+    EXPECT_EQ(steps(0, {"1%", "", {}})[0].from, 0);
+}
+
+TEST(BudgetSteps, RefusesWhatIsNone) {
+    for (const char* text :
+         {"", "50%", "50%:", "50:alert", "0%:alert", "101%:alert", "-5%:alert", "+5%:alert",
+          "5.5%:alert", "%:alert", "50%:stop", "50%:downgrade", "50%:downgrade:", "alert:50%"}) {
+        EXPECT_FALSE(parse_steps(100, {"", "", {text}})) << text;
+    }
+}
+
+LimitRule stepped(std::string_view amount, const StepOptions& options) {
+    LimitRule rule = budget("team=*", amount);
+    rule.steps = steps(rule.limit, options);
+    return rule;
+}
+
+TEST(Claims, WhatIsEnforcedFollowsFromTheSteps) {
+    const auto claim = [](const std::vector<LimitRule>& rules) {
+        const auto claims = claims_for(identity(), rules);
+        EXPECT_EQ(claims.size(), 1U);
+        return claims[0];
+    };
+    const LimitRule soft = stepped("5usd/1d", {"", "allow", {}});
+    const LimitRule hard = stepped("10usd/1d", {"50%", "", {}});
+    EXPECT_EQ(claim({soft}).limit, 5 * kUsd);
+    EXPECT_EQ(claim({soft}).enforced, kMaxLimit);
+    EXPECT_EQ(claim({soft, hard}).limit, 5 * kUsd);
+    EXPECT_EQ(claim({soft, hard}).enforced, 10 * kUsd);
+    EXPECT_EQ(claim({hard, soft}).steps.size(), 1U);
+    const LimitRule early = stepped("10usd/1d", {"", "", {"90%:reject", "95%:allow"}});
+    EXPECT_EQ(claim({early}).limit, 9 * kUsd);
+    EXPECT_EQ(claim({early}).enforced, 9 * kUsd);
+}
+
+TEST(Claims, OfRequests) {
+    std::vector<ClaimTemplate> claims;
+    add_claim(claims, budget("customer=*", "1usd/1d"), "bob");
+    add_claim(claims, budget("customer=bob", "2usd/1d"), "bob");
+    add_claim(claims, budget("customer=alice", "2usd/1d"), "bob");
+    add_claim(claims, budget("customer=*", "1usd/1d"), "");
+    ASSERT_EQ(claims.size(), 1U);
+    EXPECT_EQ(claims[0].counter.name, "customer:bob:usd:1d");
+    EXPECT_EQ(claims[0].limit, kUsd);
+
+    add_claim(claims, budget("by=$llm_team:$http_x", "1usd/1d"), "a:b");
+    EXPECT_EQ(claims[1].counter.name, "by:$llm_team%3A$http_x:a%3Ab:usd:1d");
+    EXPECT_EQ(claims[1].label, "group");
+}
+
+TEST(Claims, OfSomeModels) {
+    LimitRule rule = budget("key=*", "1usd/1d");
+    rule.models = "gpt-4*";
+    const auto claims =
+        claims_for(identity(), std::vector<LimitRule>{budget("key=*", "1usd/1d"), rule});
+    ASSERT_EQ(claims.size(), 2U);
+    EXPECT_EQ(claims[1].counter.name, "key:0123456789abcdef:model=gpt-4*:usd:1d");
+    EXPECT_TRUE(claims[0].counts("o1"));
+    EXPECT_FALSE(claims[1].counts("o1"));
+    EXPECT_TRUE(claims[1].counts("gpt-4o"));
 }
 
 }  // namespace

@@ -1,0 +1,158 @@
+"""What budgets do before they are used up, and instead of refusing.
+
+The model `output-only` costs 1000 nano-USD per output token, `cheap` 100, `free` nothing; each
+answer has exactly max_tokens.
+"""
+
+import pytest
+
+from support.calls import CHAT, assert_openai_error, chat
+from support.gateway import bearer
+from support.nginx_conf import KEY_RECORD
+from support.waiting import wait_until
+
+TOKENS = 1000
+ROUTES = [
+    "output-only mock",
+    "cheap mock input_price=0 output_price=0.1",
+    "cheaper mock input_price=0 output_price=0.05",
+    "free mock input_price=0 output_price=0",
+]
+BODY = chat(model="output-only", max_tokens=TOKENS)
+DECISION = "add_header x-decision $llm_decision always;"
+
+
+BOTH_LEDGERS = pytest.mark.parametrize("stepped", ["memory", "redis"], indirect=True)
+
+
+@pytest.fixture
+def stepped(request, gateway, mock):
+    """Makes a gateway with these budgets, counting in shared memory, or in Redis if told to."""
+    mock.behave(tokens=TOKENS)
+    settings = {}
+    if getattr(request, "param", "memory") == "redis":
+        settings["redis"] = f"{request.getfixturevalue('redis').url} timeout=5s on_failure=deny"
+
+    def make(*budgets, **others):
+        return gateway(routes=ROUTES, budgets=list(budgets), server=DECISION, **settings, **others)
+
+    return make
+
+
+def ask(one, headers=None, **fields):
+    return one.client.post(CHAT, json=BODY | fields, headers=headers)
+
+
+def models(one, count, headers=None):
+    """Which models answered so many requests, one after the other; None: refused."""
+    answers = [ask(one, headers) for _ in range(count)]
+    return [r.headers["x-llm-model"] if r.status_code == 200 else None for r in answers]
+
+
+@BOTH_LEDGERS
+def test_downgrade_from_a_share_of_the_budget_on(stepped, mock):
+    one = stepped("team=* 0.01usd/30d soft=80% over=downgrade:cheap")
+    assert models(one, 8) == ["output-only"] * 8
+    response = ask(one)
+    assert response.headers["x-model-downgraded"] == "true"
+    assert response.headers["x-llm-model"] == "cheap"
+    assert response.headers["x-decision"] == "downgraded"
+    assert mock.requests()[-1]["body"]["model"] == "cheap"
+    assert models(one, 19) == ["cheap"] * 19
+    error = assert_openai_error(ask(one), 429, "budget_exceeded")
+    assert error["param"] == "team"
+    rows = one.wait_rows(29)
+    assert sum(row["cost_nano_usd"] for row in rows) == 10_000_000
+    downgraded = [row for row in rows if row["model"] == "cheap"]
+    assert {row["requested_model"] for row in downgraded} == {"output-only"}
+
+
+@BOTH_LEDGERS
+def test_steps_one_after_the_other(stepped):
+    one = stepped(
+        "team=* 0.01usd/30d at=50%:downgrade:cheap at=60%:downgrade:cheaper at=61%:reject"
+    )
+    assert models(one, 18) == ["output-only"] * 5 + ["cheap"] * 10 + ["cheaper"] * 2 + [None]
+
+
+def test_client_may_insist_on_the_model(stepped):
+    one = stepped("team=* 0.01usd/30d at=10%:downgrade:cheap")
+    insists = {"x-require-model": "true"}
+    assert models(one, 11, insists) == ["output-only"] * 10 + [None]
+    assert "x-model-downgraded" not in ask(one, insists).headers
+
+
+def test_model_asked_for_is_the_downgrade(stepped):
+    one = stepped("team=* 0.01usd/30d at=1%:downgrade:cheap")
+    assert "x-model-downgraded" not in ask(one, model="cheap").headers
+
+
+def test_downgrade_to_what_the_key_may_not_use(stepped):
+    record = KEY_RECORD | {"models": ["output-only"]}
+    one = stepped("team=* 0.01usd/30d at=10%:downgrade:cheap", keys=[record])
+    assert models(one, 11) == ["output-only"] * 10 + [None]
+
+
+def test_free_model_when_the_budget_is_used_up(stepped):
+    one = stepped("team=* 0.002usd/30d over=downgrade:free")
+    assert models(one, 5) == ["output-only"] * 2 + ["free"] * 3
+
+
+def test_two_budgets_that_send_each_other_back(stepped):
+    one = stepped(
+        "team=* 0.002usd/30d at=50%:downgrade:cheap",
+        "global model=cheap 0.002usd/30d at=1%:downgrade:output-only",
+    )
+    assert models(one, 2) == ["output-only", "cheap"]
+
+
+def test_alert(stepped):
+    one = stepped("key=* 0.01usd/30d soft=50% at=90%:alert")
+    assert models(one, 4) == ["output-only"] * 4
+    assert "has come to" not in one.error_log
+    assert models(one, 7) == ["output-only"] * 6 + [None]
+    alerts = [line for line in one.error_log.splitlines() if "has come to" in line]
+    assert len(alerts) == 2 and "[warn]" in alerts[0]
+    assert "has come to $0.005: $0.005 of $0.01 used or reserved" in alerts[0]
+    assert "has come to $0.009" in alerts[1]
+
+
+def test_soft_budget_only_counts(stepped):
+    one = stepped("key=* 0.002usd/30d over=allow")
+    assert models(one, 4) == ["output-only"] * 4
+    assert ask(one).headers["x-budget-utilization"] == "2.5000"
+
+
+@BOTH_LEDGERS
+def test_shadow_refuses_nothing(stepped):
+    one = stepped("team=* 0.002usd/30d", limits=["key=* rpm=3"], http="llm_enforce shadow;")
+    answers = [ask(one) for _ in range(4)]
+    assert [r.status_code for r in answers] == [200] * 4
+    assert [r.headers["x-decision"] for r in answers] == ["admitted"] * 2 + [
+        "shadow_budget_exceeded"
+    ] * 2
+    assert sum(row["cost_nano_usd"] for row in one.wait_rows(4)) == 4_000_000
+    one.reload(http="")
+    assert ask(one).status_code == 429
+
+
+def test_shadow_of_a_rate(gateway, mock):
+    one = gateway(limits=["key=* rpm=1"], server=DECISION + "llm_enforce shadow;")
+    answers = [one.client.post(CHAT, json=chat()) for _ in range(2)]
+    assert answers[1].headers["x-decision"] == "shadow_rate_limit_exceeded"
+    assert answers[1].headers["x-ratelimit-remaining-requests"] == "0"
+
+
+def test_reserved_tokens_follow_the_cheaper_model(stepped, mock):
+    """The hold of a downgraded request is that of the model which serves it."""
+    one = stepped("team=* 0.01usd/30d at=5%:downgrade:cheap", limits=["key=* parallel=20"])
+    assert models(one, 3) == ["cheap"] * 3
+    wait_until(lambda: len(one.spool_rows()) == 3, "every row is there")
+    assert {row["held_nano_usd"] for row in one.spool_rows()} == {100_000}
+
+
+def test_customers_key_of_another_team(stepped):
+    other = {"key": "sk-other", "alias": "other", "team": "ops"}
+    one = stepped("team=* 0.002usd/30d at=50%:downgrade:cheap", keys=[KEY_RECORD, other])
+    assert models(one, 2) == ["output-only", "cheap"]
+    assert models(one, 1, bearer("sk-other")) == ["output-only"]

@@ -1,0 +1,113 @@
+"""Limits on what a request says of itself: its customer, tags, model, and any expression."""
+
+import pytest
+
+from support.calls import CHAT, assert_openai_error, chat
+from support.gateway import bearer
+from support.nginx_conf import KEY_RECORD
+
+TOKENS = 1000
+BODY = chat(model="output-only", max_tokens=TOKENS)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def ledger(request):
+    if request.param == "memory":
+        return {}
+    return {"redis": f"{request.getfixturevalue('redis').url} timeout=5s on_failure=deny"}
+
+
+@pytest.fixture
+def ask(mock, gateway):
+    """Makes a function that sends a request to a gateway with these settings: its status."""
+    mock.behave(tokens=TOKENS)
+
+    def make(**settings):
+        one = gateway(**settings)
+
+        def status(headers=None, **fields):
+            ask.last = one.client.post(CHAT, json=BODY | fields, headers=headers)
+            return ask.last.status_code
+
+        ask.gateway = one
+        return status
+
+    ask = make
+    return make
+
+
+def test_by_expression(ask, ledger):
+    status = ask(limits=['by="$llm_team:$http_x_app" rpm=1'], **ledger)
+    for app in ("search", "review", "a" * 300, "a" * 299 + "b"):
+        assert [status({"x-app": app}) for _ in range(2)] == [200, 429]
+    error = assert_openai_error(ask.last, 429, "rate_limit_exceeded")
+    assert error["param"] == "group"
+    assert "aaa" not in error["message"]
+
+
+def test_by_an_expression_without_a_value(ask):
+    status = ask(limits=["by=$http_x_app rpm=1"])
+    assert [status() for _ in range(3)] == [200] * 3
+
+
+def test_customers(ask, ledger):
+    status = ask(budgets=["customer=* 0.001usd/30d"], **ledger)
+    for customer in ("alice", "bob"):
+        assert [status(user=customer) for _ in range(2)] == [200, 429]
+    assert assert_openai_error(ask.last, 429, "budget_exceeded")["param"] == "customer"
+    assert [status() for _ in range(2)] == [200] * 2
+
+
+def test_tags_of_key_and_request(ask):
+    other = {"key": "sk-other", "alias": "other"}
+    status = ask(keys=[KEY_RECORD | {"tags": ["batch"]}, other], limits=["tag=batch rpm=3", "tag=* rpm=4"])
+    assert [status() for _ in range(2)] == [200] * 2
+    batch = {"tags": ["batch", "night"]}
+    assert [status(bearer("sk-other"), metadata=batch) for _ in range(2)] == [200, 429]
+    assert [status(bearer("sk-other"), metadata={"tags": ["night"]}) for _ in range(4)] == [
+        *[200] * 3,
+        429,
+    ]
+    assert status(bearer("sk-other")) == 200
+
+
+def test_too_many_tags(ask):
+    status = ask(limits=["tag=* rpm=4"])
+    tags = [f"tag-{i}" for i in range(30)]
+    assert status(metadata={"tags": tags}) == 400
+    assert_openai_error(ask.last, 400)
+    assert status(metadata={"tags": tags[:20]}) == 200
+
+
+def test_models(ask, ledger):
+    status = ask(
+        routes=["output-only mock", "gpt-4o-mini mock", "gpt-4 mock model=gpt-4o-mini"],
+        limits=["model=output-only rpm=1", "key=* model=gpt-4* rpm=2"],
+        aliases=["fast gpt-4o-mini"],
+        **ledger,
+    )
+    assert [status() for _ in range(2)] == [200, 429]
+    assert assert_openai_error(ask.last, 429)["param"] == "model"
+    assert [status(model=m) for m in ("gpt-4", "fast", "gpt-4o-mini")] == [200, 200, 429]
+    assert assert_openai_error(ask.last, 429)["param"] == "key"
+
+
+def test_each_model_by_itself(ask):
+    status = ask(limits=["model=* rpm=1"])
+    assert [status(model=m) for m in ("output-only", "gpt-4o-mini", "output-only")] == [200, 200, 429]
+
+
+def test_model_for_some_applications(ask):
+    status = ask(http="llm_model_allow output-* by=$http_x_app search code-review;")
+    assert status({"x-app": "search"}) == 200
+    assert status({"x-app": "code-review"}) == 200
+    for headers in ({"x-app": "searc"}, {"x-app": ""}, {}):
+        assert status(headers) == 403
+        assert_openai_error(ask.last, 403)
+    assert status(model="gpt-4o-mini") == 200
+
+    def listed(headers):
+        models = ask.gateway.client.get("/v1/models", headers=headers).json()
+        return "output-only" in [model["id"] for model in models["data"]]
+
+    assert listed({"x-app": "search"}) and not listed({})
