@@ -36,7 +36,7 @@ IMAGES         := $(addprefix $(TOKENIZER)/,o200k_base.image cl100k_base.image q
 TOOL_FLAGS     := -std=c++20 -O2 -Wall -Wextra -Werror -Isrc
 COUNT_SRCS     := $(filter-out %/prompt_count.cpp %/tool_tokens.cpp,$(TOKENIZER_SRCS))
 
-.PHONY: help bootstrap build run test unit sanitize bench bench-tokens bench-cost clean install
+.PHONY: help bootstrap build run test unit sanitize bench bench-tokens bench-cost bench-spend clean install
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,16 @@ $(BUILD)/bench-cost: t/bench/cost.cpp $(COST_SRCS) $(wildcard src/llm/*.hpp)
 
 bench-cost: $(BUILD)/bench-cost  ## loading the price map, and one cost
 	$< conf/model_prices.json
+
+SPOOL_SRCS := $(addprefix src/spend/,row.cpp disk_sync.cpp segment.cpp spool_room.cpp spool.cpp) \
+              $(addprefix src/llm/,json_writer.cpp request_id.cpp usage.cpp)
+
+$(BUILD)/bench-spool: t/bench/spool.cpp $(SPOOL_SRCS) $(wildcard src/spend/*.hpp src/llm/*.hpp)
+	@mkdir -p $(@D)
+	$(CXX) $(TOOL_FLAGS) $(filter %.cpp,$^) -lpthread -o $@
+
+bench-spend: build $(BUILD)/bench-spool  ## spend rows: the log phase, and into Postgres
+	$(BUILD)/venv/bin/python t/bench/spend.py $(BUILD)/bench-spool
 
 # Unit tests: the rooms that know nothing of nginx.
 PURE_SRCS := $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp budget_step.cpp counter_id.cpp limit_rule.cpp redis_url.cpp) \

@@ -142,6 +142,13 @@ WRONG = [
     "llm maybe;",
     "llm;",
     "llm on off;",
+    "llm_client_abort;",
+    "llm_client_abort ignore;",
+    "llm_client_abort cut timeout=5s;",
+    "llm_client_abort drain timeout=0;",
+    "llm_client_abort drain max_size=much;",
+    "llm_client_abort drain colour=red;",
+    "llm_client_abort drain; llm_client_abort cut;",
 ]
 
 REPEATED = [
@@ -164,6 +171,8 @@ RIGHT = [
     "llm_spool {dir}/spool max_size=4g;",
     "llm_spool {dir}/spool fsync=250ms;",
     "llm_spool {dir}/spool full=drop_oldest;",
+    "llm_client_abort drain timeout=5s max_size=100k;",
+    "llm_client_abort cut;",
     "llm_spool {dir}/spool full=reject;",
     "llm_spool {dir}/spool fsync=off;",
     f"llm_prices {FIXTURES}/prices.json;",

@@ -52,11 +52,23 @@ void PostgresClient::send(const std::string& sql,
     rows_ = 0;
     failed_ = false;
     timeout_.arm(timeouts_.statement_ms);
-    if (PQsendQueryParams(conn_, sql.c_str(), static_cast<int>(parameters.size()), nullptr,
+    if (!send_time_limit() ||
+        PQsendQueryParams(conn_, sql.c_str(), static_cast<int>(parameters.size()), nullptr,
                           parameters.data(), nullptr, nullptr, 0) == 0 ||
-        !flush()) {
+        PQpipelineSync(conn_) == 0 || !flush()) {
         lose_with_reason();
     }
+}
+
+// The server gives up a statement before we do: otherwise one that waits for a lock would stay
+// behind when we hang up, and every retry would leave one more. For this transaction, that is up to
+// the pipeline's end, not for the session: a pooler lends that to others.
+bool PostgresClient::send_time_limit() noexcept {
+    char text[NGX_INT64_LEN + 1];
+    *ngx_sprintf(reinterpret_cast<u_char*>(text), "%M", timeouts_.statement_ms * 9 / 10) = '\0';
+    const char* parameter = text;
+    return PQsendQueryParams(conn_, "SELECT set_config('statement_timeout', $1, true)", 1, nullptr,
+                             &parameter, nullptr, nullptr, 0) != 0;
 }
 
 void PostgresClient::close() noexcept {
@@ -101,7 +113,7 @@ void PostgresClient::poll_connect(PostgresPollingStatusType direction) noexcept 
         return;
     }
     if (direction == PGRES_POLLING_OK) {
-        prepare_session();
+        begin_session();
         return;
     }
     const bool watched =
@@ -111,19 +123,15 @@ void PostgresClient::poll_connect(PostgresPollingStatusType direction) noexcept 
     }
 }
 
-// The server gives up a statement before we do: otherwise one that waits for a lock would stay
-// behind when we hang up, and every retry would leave one more.
-void PostgresClient::prepare_session() noexcept {
-    state_ = State::preparing;
-    failed_ = false;
-    char sql[64];
-    const u_char* end = ngx_snprintf(reinterpret_cast<u_char*>(sql), sizeof(sql) - 1,
-                                     "SET statement_timeout = %M", timeouts_.statement_ms * 9 / 10);
-    sql[end - reinterpret_cast<u_char*>(sql)] = '\0';
-    if (PQsetnonblocking(conn_, 1) != 0 || !watcher_.want_read(true) ||
-        PQsendQuery(conn_, sql) == 0 || !flush()) {
+void PostgresClient::begin_session() noexcept {
+    if (PQsetnonblocking(conn_, 1) != 0 || PQenterPipelineMode(conn_) == 0 ||
+        !watcher_.want_read(true)) {
         lose_with_reason();
+        return;
     }
+    timeout_.cancel();
+    state_ = State::ready;
+    handler_.on_postgres_ready();
 }
 
 bool PostgresClient::flush() noexcept {
@@ -132,25 +140,35 @@ bool PostgresClient::flush() noexcept {
     return left >= 0 && watcher_.want_write(write_pending_);
 }
 
+// A null result ends those of one statement of the pipeline, two in a row end all that have come.
 void PostgresClient::receive() noexcept {
-    const bool expecting = state_ != State::ready;
+    bool ended = false;
     while (PQisBusy(conn_) == 0) {
         PGresult* result = PQgetResult(conn_);
         if (result == nullptr) {
-            if (expecting) {
-                finish_statement();
+            if (std::exchange(ended, true)) {
+                return;
             }
-            return;
+            continue;
         }
+        ended = false;
+        const bool last = PQresultStatus(result) == PGRES_PIPELINE_SYNC;
         note(result);
         PQclear(result);
+        if (last) {
+            finish_statement();
+            return;
+        }
     }
 }
 
 void PostgresClient::note(const PGresult* result) {
     const ExecStatusType status = PQresultStatus(result);
-    rows_ += PQntuples(result);
-    if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || failed_) {
+    if (status == PGRES_PIPELINE_SYNC || failed_) {
+        return;
+    }
+    rows_ = PQntuples(result);
+    if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
         return;
     }
     const char* sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -160,24 +178,14 @@ void PostgresClient::note(const PGresult* result) {
     message_ = one_line(message != nullptr ? message : PQresultErrorMessage(result));
 }
 
-// Not before the last result is known whether a statement is committed: a failure to commit comes
-// after the statement's own result.
+// Not before the pipeline's end is it known whether a statement is committed.
 void PostgresClient::finish_statement() noexcept {
     if (PQstatus(conn_) == CONNECTION_BAD) {
         lose_with_reason();
         return;
     }
     timeout_.cancel();
-    const bool prepared = state_ == State::preparing;
-    if (prepared && failed_) {
-        lose(std::string(message_));
-        return;
-    }
     state_ = State::ready;
-    if (prepared) {
-        handler_.on_postgres_ready();
-        return;
-    }
     handler_.on_postgres_outcome({!failed_, rows_, sqlstate_, message_});
 }
 

@@ -69,7 +69,7 @@ class PostgresClient final : private FdWatcher::Handler {
     void wait(int max_ms) noexcept;
 
   private:
-    enum class State : uint8_t { closed, connecting, preparing, ready, busy };
+    enum class State : uint8_t { closed, connecting, ready, busy };
 
     void on_readable() noexcept override { drive(); }
     void on_writable() noexcept override { drive(); }
@@ -77,7 +77,8 @@ class PostgresClient final : private FdWatcher::Handler {
 
     void drive() noexcept;
     void poll_connect(PostgresPollingStatusType direction) noexcept;
-    void prepare_session() noexcept;
+    void begin_session() noexcept;
+    bool send_time_limit() noexcept;
     bool flush() noexcept;
     void receive() noexcept;
     void note(const PGresult* result);

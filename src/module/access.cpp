@@ -127,6 +127,7 @@ void** without_error_pages(ngx_http_request_t* r, LocConf& conf) {
 ngx_int_t forward(Call& call) {
     ngx_http_request_t* r = call.r;
     const llm::Deployment& next = *call.order[call.attempts++];
+    auto* conf = static_cast<LocConf*>(ngx_http_get_module_loc_conf(r, ngx_http_llm_module));
     llm::EditPlan plan;
     plan.model = next.model;
     plan.include_usage = call.scanned.stream && call.endpoint != llm::Endpoint::embeddings;
@@ -135,12 +136,14 @@ ngx_int_t forward(Call& call) {
         return kError;
     }
     if (!call.has_next_deployment()) {
-        auto* conf = static_cast<LocConf*>(ngx_http_get_module_loc_conf(r, ngx_http_llm_module));
         r->loc_conf = without_error_pages(r, *conf);
     }
     call.provider_status = 0;
     call.keep_hold();
     call.stage = Call::Stage::forwarded;
+    if (conf->client_abort.drains && r->content_handler != nullptr) {
+        r->content_handler = forward_and_drain;
+    }
     return NGX_DECLINED;
 }
 

@@ -17,6 +17,7 @@
 #include "llm/request_scan.hpp"
 #include "llm/response_tap.hpp"
 #include "llm/tokenizer/output_count.hpp"
+#include "module/client_abort.hpp"
 #include "module/conf.hpp"
 #include "module/prompt.hpp"
 
@@ -115,6 +116,7 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
     int64_t retry_after_s = 0;  // 0: no Retry-After
     bool no_retry = false;      // x-should-retry: false
     bool unanswered_attempt = false;
+    std::unique_ptr<Drain> drain;  // the client has left, and its answer is read on
     int provider_status = 0;
     bool parsed = false;
     int64_t first_output_ms = -1;

@@ -195,6 +195,7 @@ void* create_loc_conf(ngx_conf_t* cf) noexcept {
     if (conf != nullptr) {
         conf->enabled = NGX_CONF_UNSET;
         conf->enforce = NGX_CONF_UNSET_UINT;
+        conf->client_abort.drains = NGX_CONF_UNSET;
     }
     return conf;
 }
@@ -206,6 +207,10 @@ char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
         conf->enabled = prev->enabled;
         conf->file = prev->file;
         conf->line = prev->line;
+    }
+    if (conf->client_abort.drains == NGX_CONF_UNSET) {
+        conf->client_abort = prev->client_abort;
+        ngx_conf_init_value(conf->client_abort.drains, 0);
     }
     ngx_conf_init_value(conf->enabled, 0);
     ngx_conf_merge_uint_value(conf->enforce, prev->enforce, kEnforceReject);

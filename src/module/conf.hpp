@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "io/ngx.hpp"
+#include "module/client_abort.hpp"
 #include "module/draft.hpp"
 #include "module/gateway.hpp"
 
@@ -29,6 +30,7 @@ struct LocConf {
     ngx_uint_t enforce;  // Enforce
     ngx_str_t file;      // where `llm` stands, for errors that show only when the whole is known
     ngx_uint_t line;
+    ClientAbort client_abort;
     // The location's configuration without its error pages, for a request that has no further
     // deployment to try: a provider's own error body is then the answer. Made at first need.
     void** final_loc_conf;

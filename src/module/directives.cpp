@@ -385,6 +385,13 @@ ngx_conf_enum_t enforce_values[] = {{ngx_string("reject"), kEnforceReject},
                                     {ngx_string("shadow"), kEnforceShadow},
                                     {ngx_null_string, 0}};
 
+void client_abort(ngx_conf_t* cf, void* conf) {
+    Arguments args(cf);
+    ClientAbort& abort = static_cast<LocConf*>(conf)->client_abort;
+    refuse_duplicate(abort.drains != NGX_CONF_UNSET);
+    abort = parse_client_abort(args);
+}
+
 char* llm_flag(ngx_conf_t* cf, ngx_command_t* cmd, void* conf) noexcept {
     auto* loc = static_cast<LocConf*>(conf);
     loc->file = cf->conf_file->file.name;
@@ -418,6 +425,9 @@ constexpr ngx_command_t main_directive(ngx_str_t name, ngx_uint_t arguments) {
 ngx_command_t commands[] = {
     {ngx_string("llm"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_FLAG,
      llm_flag, NGX_HTTP_LOC_CONF_OFFSET, offsetof(LocConf, enabled), nullptr},
+    {ngx_string("llm_client_abort"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_1MORE,
+     directive<client_abort>, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     main_directive<zone>(ngx_string("llm_zone"), NGX_CONF_TAKE1),
     main_directive<keys_source>(ngx_string("llm_keys"), NGX_CONF_TAKE1),
     main_directive<redis>(ngx_string("llm_redis"), NGX_CONF_1MORE),

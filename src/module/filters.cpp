@@ -104,6 +104,9 @@ ngx_int_t header_filter(ngx_http_request_t* r) noexcept {
                 response->begin();
             }
         }
+        if (response->is_drained()) {
+            return call->parsed ? NGX_OK : NGX_ERROR;  // of no other answer is anything to be learnt
+        }
         return response->mode == Response::Mode::delayed ? NGX_OK : next_header_filter(r);
     } catch (const std::exception& error) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "llm: %s", error.what());
@@ -127,6 +130,13 @@ ngx_chain_t* one_buffer(ngx_http_request_t* r, std::string_view bytes, bool last
     return link;
 }
 
+void consume(ngx_chain_t* in) noexcept {
+    for (; in != nullptr; in = in->next) {
+        in->buf->pos = in->buf->last;
+        in->buf->file_pos = in->buf->file_last;
+    }
+}
+
 // The last buffer waits for the row: an answer that the client has whole is on record.
 ngx_int_t pass_on(Response& response, ngx_chain_t* out) noexcept {
     for (const ngx_chain_t* link = out; link != nullptr && response.call != nullptr;
@@ -135,14 +145,13 @@ ngx_int_t pass_on(Response& response, ngx_chain_t* out) noexcept {
             finish(*response.call);
         }
     }
-    return next_body_filter(response.r, out);
-}
-
-void consume(ngx_chain_t* in) noexcept {
-    for (; in != nullptr; in = in->next) {
-        in->buf->pos = in->buf->last;
-        in->buf->file_pos = in->buf->file_last;
+    const ngx_int_t rc = next_body_filter(response.r, out);
+    const bool client_left = rc == NGX_ERROR && response.r->connection->error;
+    if (client_left && response.call != nullptr && begin_drain(response.r)) {
+        consume(out);
+        return NGX_OK;
     }
+    return rc;
 }
 
 ngx_int_t send_replacement(Response& response, ngx_chain_t* in) {
@@ -185,8 +194,7 @@ ngx_int_t collect(Response& response, ngx_chain_t* in) {
     bool last = false;
     for (ngx_chain_t* link = in; link != nullptr; link = link->next) {
         response.observe(link->buf);
-        response.kept.append(reinterpret_cast<char*>(link->buf->pos),
-                             static_cast<size_t>(link->buf->last - link->buf->pos));
+        response.keep(link->buf);
         last = last || link->buf->last_buf;
     }
     consume(in);
@@ -210,9 +218,33 @@ ngx_int_t edit(Response& response, ngx_chain_t* in) {
     return rc;
 }
 
+// The client has left: what comes is read for its usage only.
+ngx_int_t read_on(Response& response, ngx_chain_t* in) {
+    Call& call = *response.call;
+    size_t bytes = 0;
+    bool last = false;
+    for (ngx_chain_t* link = in; link != nullptr; link = link->next) {
+        response.observe(link->buf);
+        if (response.mode == Response::Mode::delayed) {
+            response.keep(link->buf);
+        }
+        bytes += static_cast<size_t>(ngx_buf_size(link->buf));
+        last = last || link->buf->last_buf;
+    }
+    consume(in);
+    if (last) {
+        response.count_kept();
+        finish(call);
+    }
+    return call.drain->take(bytes) ? NGX_OK : NGX_ERROR;
+}
+
 ngx_int_t filter_body(Response& response, ngx_chain_t* in) {
     if (response.call != nullptr) {
         response.call->keep_hold();
+    }
+    if (response.is_drained()) {
+        return read_on(response, in);
     }
     switch (response.mode) {
         case Response::Mode::replaced:
@@ -234,7 +266,7 @@ ngx_int_t filter_body(Response& response, ngx_chain_t* in) {
 
 ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in) noexcept {
     Response* response = r == r->main ? response_of(r) : nullptr;
-    if (response == nullptr || in == nullptr) {
+    if (response == nullptr || (in == nullptr && !response->is_drained())) {
         return next_body_filter(r, in);
     }
     try {

@@ -18,6 +18,9 @@ bool was_streamed(const Call& call) noexcept {
 
 // The provider began to answer, and either side broke off before the end.
 bool was_aborted(const Call& call) noexcept {
+    if (call.drain != nullptr) {
+        return true;
+    }
     if (call.provider_status == 0) {
         return call.r->connection->error ||
                call.r->headers_out.status == NGX_HTTP_CLIENT_CLOSED_REQUEST;
@@ -25,7 +28,11 @@ bool was_aborted(const Call& call) noexcept {
     return call.provider_status < NGX_HTTP_SPECIAL_RESPONSE && call.parsed && !call.is_complete();
 }
 
-int client_status(const ngx_http_request_t* r) noexcept {
+int client_status(const Call& call) noexcept {
+    const ngx_http_request_t* r = call.r;
+    if (call.drain != nullptr && !r->header_sent) {
+        return NGX_HTTP_CLIENT_CLOSED_REQUEST;
+    }
     const ngx_uint_t status = r->err_status != 0 ? r->err_status : r->headers_out.status;
     if (status == 0) {
         return NGX_HTTP_CLIENT_CLOSED_REQUEST;
@@ -67,7 +74,7 @@ spend::Row make_row(const Call& call, const llm::Charge& charge,
         row.dialect = "openai";
     }
     row.aborted = was_aborted(call);
-    row.status = client_status(call.r);
+    row.status = client_status(call);
     row.error_kind = error_kind(call, row.aborted);
     row.attempts = static_cast<int>(call.attempts);
     row.usage = charge.usage;

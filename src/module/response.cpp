@@ -74,8 +74,12 @@ void Response::observe(const ngx_buf_t* buf) {
     }
 }
 
+void Response::keep(const ngx_buf_t* buf) {
+    kept.append(bytes_of(buf));
+}
+
 void Response::count_kept() {
-    if (call->is_complete() && call->lacks_usage()) {
+    if (!kept.empty() && call->is_complete() && call->lacks_usage()) {
         call->count_output();
         llm::read_json_response(kept, call->output.get());
     }

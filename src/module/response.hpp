@@ -24,10 +24,13 @@ class Response {
 
     Response(ngx_http_request_t* request, Call* call) noexcept : r(request), call(call) {}
 
+    bool is_drained() const noexcept { return call != nullptr && call->drain != nullptr; }
     // The provider's header has come: decides the mode by what it announces.
     void begin();
     // Reads what is in the buffer, without moving its positions.
     void observe(const ngx_buf_t* buf);
+    // Keeps what is in the buffer for the end.
+    void keep(const ngx_buf_t* buf);
     // Counts a whole kept answer that told no usage.
     void count_kept();
     // What the client is to see of the chain, which is marked consumed where it was copied;

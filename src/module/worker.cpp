@@ -56,7 +56,8 @@ std::unique_ptr<ledger::RedisLedger> make_redis_ledger(const Gateway& gateway,
     return std::make_unique<ledger::RedisLedger>(std::move(config), local);
 }
 
-std::unique_ptr<spend::PostgresWriter> make_writer(const Gateway& gateway, spend::Spool& spool) {
+std::unique_ptr<spend::PostgresWriter> make_writer(const Gateway& gateway, spend::Spool& spool,
+                                                   io::TurnQueue& turns) {
     if (!gateway.postgres) {
         return nullptr;
     }
@@ -66,7 +67,7 @@ std::unique_ptr<spend::PostgresWriter> make_writer(const Gateway& gateway, spend
     config.flush_ms = gateway.postgres->flush_ms;
     config.tends_partitions = ngx_worker == 0;
     config.keep_days = gateway.postgres->keep_days;
-    auto writer = std::make_unique<spend::PostgresWriter>(std::move(config), spool);
+    auto writer = std::make_unique<spend::PostgresWriter>(std::move(config), spool, turns);
     writer->start();
     return writer;
 }
@@ -79,7 +80,7 @@ Worker::Worker(const Gateway& gateway)
       spool_(spool_config(*gateway.spool)),
       sync_ms_(gateway.spool->sync_ms),
       sync_([](void* self) noexcept { static_cast<Worker*>(self)->sync_spool(); }, this),
-      writer_(make_writer(gateway, spool_)),
+      writer_(make_writer(gateway, spool_, turns_)),
       housekeeping_([](void* self) noexcept { static_cast<Worker*>(self)->housekeep(); }, this) {
     make_encodings();
     shm_ledger_.lapse_predecessors();

@@ -51,6 +51,7 @@ class Worker {
     void sync_spool() noexcept;
     void report_spool_error() noexcept;
 
+    io::TurnQueue turns_;  // outlives those who wait
     ledger::ShmLedger shm_ledger_;
     std::unique_ptr<ledger::RedisLedger> redis_ledger_;  // only with llm_redis
     spend::Spool spool_;
@@ -58,7 +59,6 @@ class Worker {
     io::Timer sync_;      // armed while rows wait for it
     std::unique_ptr<spend::PostgresWriter> writer_;  // only with llm_postgres
     std::array<std::unique_ptr<llm::tokenizer::Encoding>, llm::tokenizer::kEncodingCount> encodings_;
-    io::TurnQueue turns_;
     Alerts alerts_;
     io::Timer housekeeping_;
     std::mt19937 random_{std::random_device{}()};

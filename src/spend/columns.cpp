@@ -101,17 +101,20 @@ void append_selected(std::string& sql, const Column& column) {
 }
 
 std::string make_insert_statement() {
-    std::string names, selected, types;
+    std::string names, selected, rows;
     for (size_t i = 0; i < kColumns.size(); ++i) {
         const char* separator = i > 0 ? ", " : "";
         names.append(separator).append("\"").append(kColumns[i].name).append("\"");
         selected.append(separator);
         append_selected(selected, kColumns[i]);
-        types.append(separator).append("$" + std::to_string(i + 1) + "::");
-        types.append(array_type(kColumns[i].kind));
+        rows.append(separator).append("unnest($" + std::to_string(i + 1) + "::");
+        rows.append(array_type(kColumns[i].kind)).append(") AS \"");
+        rows.append(kColumns[i].name).append("\"");
     }
-    return "INSERT INTO llm_spend (" + names + ") SELECT " + selected + " FROM unnest(" + types +
-           ") AS r(" + names + ") ON CONFLICT DO NOTHING";
+    // In the list of a SELECT, not in its FROM: there Postgres would store each array's elements
+    // away before it reads the first.
+    return "INSERT INTO llm_spend (" + names + ") SELECT " + selected + " FROM (SELECT " + rows +
+           ") AS r";
 }
 
 // An element of an array literal. NUL, which JSON may hold and a Postgres text cannot, is left out.
@@ -291,6 +294,7 @@ void Columns::clear() noexcept {
     for (std::string& array : arrays_) {
         array.clear();
     }
+    parameters_.clear();
     rows_ = 0;
 }
 
@@ -307,7 +311,9 @@ bool Columns::add(std::string_view json_line) {
 }
 
 const std::vector<const char*>& Columns::parameters() {
-    parameters_.clear();
+    if (!parameters_.empty()) {
+        return parameters_;
+    }
     for (std::string& array : arrays_) {
         array.push_back('}');
         parameters_.push_back(array.c_str());
@@ -317,6 +323,11 @@ const std::vector<const char*>& Columns::parameters() {
 
 const std::string& Columns::insert_statement() {
     static const std::string statement = make_insert_statement();
+    return statement;
+}
+
+const std::string& Columns::insert_missing_statement() {
+    static const std::string statement = make_insert_statement() + " ON CONFLICT DO NOTHING";
     return statement;
 }
 

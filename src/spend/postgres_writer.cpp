@@ -22,6 +22,11 @@ constexpr ngx_msec_t kScanEveryMs = 5000;
 constexpr size_t kSliceRows = 250;
 constexpr size_t kSliceBytes = size_t{256} << 10;
 
+// What one statement may take when there is much to catch up on; and at any time, however long its
+// rows are.
+constexpr size_t kCatchUpRows = 10'000;
+constexpr size_t kMaxBatchBytes = size_t{16} << 20;
+
 int64_t steady_ms() {
     using namespace std::chrono;
     return duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
@@ -53,9 +58,10 @@ void log(ngx_uint_t level, const char* what, std::string_view why) noexcept {
 
 }  // namespace
 
-PostgresWriter::PostgresWriter(WriterConfig config, Spool& spool)
+PostgresWriter::PostgresWriter(WriterConfig config, Spool& spool, io::TurnQueue& turns)
     : config_(std::move(config)),
       spool_(spool),
+      turns_(turns),
       reader_(spool),
       client_(config_.conninfo, config_.timeouts, *this),
       wake_([](void* owner) noexcept { static_cast<PostgresWriter*>(owner)->step(); }, this),
@@ -83,6 +89,15 @@ void PostgresWriter::guard(Work work) noexcept {
     }
 }
 
+PostgresWriter::~PostgresWriter() {
+    leave_queue();
+}
+
+void PostgresWriter::on_turn() noexcept {
+    in_queue_ = false;
+    step();
+}
+
 void PostgresWriter::start() noexcept {
     scan();
     client_.connect();
@@ -98,13 +113,14 @@ void PostgresWriter::notify_appended() noexcept {
     }
     if (ngx_exiting || appended_ == config_.batch) {
         wake_now();
-    } else if (!wake_.armed()) {
+    } else if (!wake_.armed() && !in_queue_) {
         wake_.arm(config_.flush_ms);
     }
 }
 
 // Adds one slice to the batch; sends it when it is full or there is no more to read.
 void PostgresWriter::step() noexcept {
+    leave_queue();
     retrying_ = false;
     if (client_.closed()) {
         client_.connect();
@@ -121,11 +137,17 @@ void PostgresWriter::step() noexcept {
             wake_now();
         } else if (columns_.rows() > 0) {
             wake_.cancel();
-            client_.send(Columns::insert_statement(), columns_.parameters());
+            send_batch();
         } else {
             batch_stored();
         }
     });
+}
+
+// The rows are new, but for those of a batch of which it is not known whether it was committed.
+void PostgresWriter::send_batch() {
+    client_.send(skips_stored_ ? Columns::insert_missing_statement() : Columns::insert_statement(),
+                 columns_.parameters());
 }
 
 // Between two batches. True: a statement is under way.
@@ -147,13 +169,22 @@ bool PostgresWriter::fill_batch() {
     const size_t room = row_limit_ - columns_.rows();
     const bool more = reader_.read(std::min(room, kSliceRows), kSliceBytes, lines_);
     for (const std::string_view line : lines_) {
+        batch_bytes_ += line.size();
         if (!columns_.add(line)) {
             rejected_.emplace_back(line);
         } else if (columns_.rows() == 1) {
             first_line_ = line;
         }
     }
-    return more && columns_.rows() < row_limit_;
+    return more && !batch_full();
+}
+
+bool PostgresWriter::batch_full() const noexcept {
+    return columns_.rows() + rejected_.size() >= row_limit_ || batch_bytes_ >= kMaxBatchBytes;
+}
+
+size_t PostgresWriter::most_rows() const noexcept {
+    return reader_.catching_up() ? std::max(config_.batch, kCatchUpRows) : config_.batch;
 }
 
 void PostgresWriter::on_postgres_outcome(const io::PostgresOutcome& outcome) noexcept {
@@ -180,10 +211,10 @@ void PostgresWriter::batch_stored() {
         back_off();
         return;
     }
-    const bool full = columns_.rows() + rejected_.size() >= row_limit_;
+    const bool full = batch_full();
     counters_.rows_committed += columns_.rows();
     counters_.rows_rejected += rejected_.size();
-    row_limit_ = std::min(row_limit_ * 2, config_.batch);
+    row_limit_ = std::min(row_limit_ * 2, most_rows());
     const bool progress = reader_.commit();
     clear_batch();
 
@@ -210,6 +241,11 @@ bool PostgresWriter::store_rejected() {
 }
 
 void PostgresWriter::batch_refused(const io::PostgresOutcome& outcome) {
+    if (outcome.sqlstate == Columns::kUniqueViolation && !skips_stored_) {
+        skips_stored_ = true;
+        send_batch();
+        return;
+    }
     ++counters_.pg_errors;
     if (!is_data_error(outcome.sqlstate)) {
         log(NGX_LOG_ERR, "Postgres refused a batch", outcome.message);
@@ -265,7 +301,9 @@ void PostgresWriter::hold_worker() noexcept {
 void PostgresWriter::back_off() noexcept {
     reader_.rewind();
     clear_batch();
+    row_limit_ = std::min(row_limit_, config_.batch);
     retrying_ = true;
+    leave_queue();
     wake_.cancel();
     wake_.arm(backoff_ms_ / 2 + static_cast<ngx_msec_t>(ngx_random()) % (backoff_ms_ / 2 + 1));
     backoff_ms_ = std::min(backoff_ms_ * 2, kLongestBackoffMs);
@@ -274,13 +312,21 @@ void PostgresWriter::back_off() noexcept {
 void PostgresWriter::clear_batch() noexcept {
     columns_.clear();
     rejected_.clear();
+    batch_bytes_ = 0;
+    skips_stored_ = false;
 }
 
-// In the next turn of the event loop: a timer of 0 ms would fire within this one. Cancelled first,
-// since nginx keeps an armed timer that is not much later.
 void PostgresWriter::wake_now() noexcept {
     wake_.cancel();
-    wake_.arm(1);
+    if (!std::exchange(in_queue_, true)) {
+        turns_.wait(*this);
+    }
+}
+
+void PostgresWriter::leave_queue() noexcept {
+    if (std::exchange(in_queue_, false)) {
+        turns_.leave(*this);
+    }
 }
 
 void PostgresWriter::scan() noexcept {
@@ -313,6 +359,7 @@ void PostgresWriter::drain(int max_ms) noexcept {
     for (io::Timer* timer : {&wake_, &scan_, &hold_}) {
         timer->cancel();
     }
+    leave_queue();
     reader_.rewind();
     reader_.give_back();
 }

@@ -8,6 +8,7 @@
 
 #include "io/postgres_client.hpp"
 #include "io/timer.hpp"
+#include "io/turn_queue.hpp"
 #include "spend/columns.hpp"
 #include "spend/partition_upkeep.hpp"
 #include "spend/spool.hpp"
@@ -17,7 +18,7 @@ namespace spend {
 
 struct WriterConfig {
     std::string conninfo;           // from io::prepare_conninfo
-    size_t batch = 1000;            // rows; a batch is sent as soon as it is full
+    size_t batch = 1000;            // rows; as soon as there are so many they are sent
     ngx_msec_t flush_ms = 1000;     // longest time that a row waits for its batch to fill
     ngx_msec_t shutdown_ms = 2000;  // longest time that rows on their way hold a worker that exits
     bool tends_partitions = false;  // one worker is enough
@@ -34,9 +35,10 @@ struct WriterCounters {
 
 // Carries rows from the spool to Postgres: one for each worker, created in init_process. What is
 // not committed stays in the spool, for a retry or a successor. Never blocks, except in `drain`.
-class PostgresWriter final : private io::PostgresClient::Handler {
+class PostgresWriter final : private io::PostgresClient::Handler, private io::TurnQueue::Waiter {
   public:
-    PostgresWriter(WriterConfig config, Spool& spool);
+    PostgresWriter(WriterConfig config, Spool& spool, io::TurnQueue& turns);
+    ~PostgresWriter();
 
     // Connects, and replays what dead workers left.
     void start() noexcept;
@@ -57,35 +59,45 @@ class PostgresWriter final : private io::PostgresClient::Handler {
     void on_postgres_outcome(const io::PostgresOutcome& outcome) noexcept override;
     void on_postgres_lost(std::string_view why) noexcept override;
     void on_worker_closing() noexcept override;
+    void on_turn() noexcept override;
 
     template <class Work>
     void guard(Work work) noexcept;
     void step() noexcept;
     bool tend_partitions();
+    void send_batch();
     bool fill_batch();
+    bool batch_full() const noexcept;
+    size_t most_rows() const noexcept;
     void batch_stored();
     void batch_refused(const io::PostgresOutcome& outcome);
     bool store_rejected();
     void clear_batch() noexcept;
     void back_off() noexcept;
     void wake_now() noexcept;
+    void leave_queue() noexcept;
     void hold_worker() noexcept;
     void scan() noexcept;
 
     WriterConfig config_;
     Spool& spool_;
+    io::TurnQueue& turns_;
     SpoolReader reader_;
     io::PostgresClient client_;
 
-    io::Timer wake_;  // the next step: a flush, a further slice of a batch, or a retry
+    io::Timer wake_;  // the next step: a flush or a retry
     io::Timer scan_;
-    io::Timer hold_;  // keeps an exiting worker
+    io::Timer hold_;         // keeps an exiting worker
+    bool in_queue_ = false;  // for the next step: a further slice of a batch, or another batch
 
     Columns columns_;                      // the batch
     std::vector<std::string> rejected_;    // lines of the batch that are no rows
     std::string first_line_;               // of the batch: its only one when a bad row is found
     std::vector<std::string_view> lines_;  // reused
-    size_t row_limit_;                     // of a batch; less than config_.batch after a bad row
+    size_t batch_bytes_ = 0;               // of its lines
+    bool skips_stored_ = false;            // some of its rows are stored already
+    size_t row_limit_;                     // of a batch: less than config_.batch after a bad row,
+                                           // more when there is much to catch up on
     size_t appended_ = 0;                  // rows since the last batch began
     ngx_msec_t backoff_ms_;                // of the next failure
     bool retrying_ = false;                // wake_ is armed for a retry: new rows do not hurry it

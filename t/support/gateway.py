@@ -40,14 +40,14 @@ class Gateway:
         text = render(self.prefix, self.settings, self.port, self.port_h2)
         (self.prefix / "nginx.conf").write_text(text)
 
-    def _command(self, *arguments):
+    def command(self, *arguments):
         conf = self.prefix / "nginx.conf"
         return [program("nginx"), "-p", self.prefix, "-c", conf, *arguments]
 
     def start(self):
         self.configure()
         with open(self.prefix / "stderr.log", "a") as log:
-            command = self._command("-e", self.prefix / "error.log", "-g", "daemon off;")
+            command = self.command("-e", self.prefix / "error.log", "-g", "daemon off;")
             self._process = subprocess.Popen(command, stderr=log, env=environment())
         wait_until(self._serves, "nginx serves")
         return self
@@ -133,7 +133,7 @@ class Gateway:
     def run_test(self):
         """`nginx -t` of what is configured."""
         return subprocess.run(
-            self._command("-t", "-e", "stderr"),
+            self.command("-t", "-e", "stderr"),
             stderr=subprocess.PIPE,
             text=True,
             timeout=30,

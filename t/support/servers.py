@@ -1,4 +1,4 @@
-"""Redis and Postgres of our own: on free ports, in directories of their own."""
+"""Redis, Postgres and PgBouncer of our own: on free ports, in directories of their own."""
 
 import os
 import pathlib
@@ -11,7 +11,7 @@ import psycopg
 import redis
 
 from support.paths import ROOT, program
-from support.waiting import free_port, wait_until
+from support.waiting import accepts_connections, free_port, wait_until
 
 
 class Redis:
@@ -132,3 +132,37 @@ class Postgres:
         )
         assert len(rows) == count
         return rows
+
+
+class PgBouncer:
+    """In transaction mode before the database `llm`, with one connection to it for everybody."""
+
+    SETTINGS = """
+        [databases]
+        llm = host=127.0.0.1 port={postgres_port} dbname=llm user=postgres
+        [pgbouncer]
+        listen_addr = 127.0.0.1
+        listen_port = {port}
+        unix_socket_dir =
+        auth_type = any
+        pool_mode = transaction
+        default_pool_size = 1
+        server_login_retry = 1
+    """
+
+    def __init__(self, postgres, directory):
+        self.port = free_port()
+        self.conninfo = f"host=127.0.0.1 port={self.port} user=postgres dbname=llm"
+        directory.chmod(0o755)
+        settings = directory / "pgbouncer.ini"
+        text = self.SETTINGS.format(postgres_port=postgres.port, port=self.port)
+        settings.write_text("\n".join(line.strip() for line in text.splitlines()))
+        command = [program("pgbouncer"), "-q", settings]
+        self._process = subprocess.Popen(
+            command, stderr=subprocess.DEVNULL, user="postgres" if os.geteuid() == 0 else None, cwd="/"
+        )
+        wait_until(lambda: accepts_connections(self.port), "pgbouncer answers")
+
+    def stop(self):
+        self._process.terminate()
+        self._process.wait(timeout=10)
