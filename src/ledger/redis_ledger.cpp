@@ -3,6 +3,7 @@
 #include <hiredis/hiredis.h>
 
 #include <algorithm>
+#include <random>
 
 namespace ledger {
 
@@ -12,6 +13,7 @@ constexpr size_t kMostInFlight = 1024;  // settlements; leaves room for reserves
 constexpr int kMostErrors = 30;         // error replies to one settlement, a tick apart
 constexpr ngx_msec_t kTickMs = 1000;
 constexpr int kMostExitingTicks = 10;
+constexpr int64_t kRenewalsPerLease = 3;
 
 constexpr Actual kNothing{0, 0, false};
 
@@ -21,6 +23,12 @@ bool is_error(const redisReply& reply) noexcept {
 
 bool script_is_missing(const redisReply& reply) noexcept {
     return is_error(reply) && std::string_view(reply.str, reply.len).starts_with("NOSCRIPT");
+}
+
+// Tells workers apart, also over restarts.
+uint64_t random_worker() {
+    std::random_device random;
+    return (uint64_t{random()} << 32 | random()) >> 12;  // exact as a double
 }
 
 io::RedisCommand load_script_command() {
@@ -74,10 +82,13 @@ class RedisLedger::Reservation final : public io::RedisClient::ReplyHandler {
 
     void decided(const Decision& decision) noexcept {
         if (waiter_ != nullptr) {
+            if (decision.held) {
+                ledger_.remember(id_, HeldBy::redis);
+            }
             ledger_.stats_.denied += decision.outcome == Outcome::denied ? 1 : 0;
             answer(decision);
-        } else if (decision.held && !admitted_elsewhere_) {
-            ledger_.release(RedisOp::settle, id_, claims_);
+        } else if (decision.held) {
+            ledger_.release(id_, claims_);
         }
     }
 
@@ -85,7 +96,7 @@ class RedisLedger::Reservation final : public io::RedisClient::ReplyHandler {
     void undecided() noexcept {
         fall_back();
         if (!admitted_elsewhere_) {
-            ledger_.release(RedisOp::charge, id_, claims_);
+            ledger_.release(id_, claims_);
         }
     }
 
@@ -113,11 +124,13 @@ class RedisLedger::Reservation final : public io::RedisClient::ReplyHandler {
     bool resent_ = false;
 };
 
-// A settle or charge until Redis has acknowledged it. In the queue, or in flight and its own owner.
+// A settlement until Redis has acknowledged it. In the queue, or in flight and its own owner.
 class RedisLedger::Settlement final : public io::RedisClient::ReplyHandler {
   public:
-    Settlement(RedisLedger& ledger, io::RedisCommand command)
-        : ledger_(ledger), command_(std::move(command)) {}
+    // `ordered`: behind the answer to the reserve, so that nothing of this request is still to come.
+    Settlement(RedisLedger& ledger, const llm::RequestId& id, bool ordered,
+               io::RedisCommand command)
+        : ledger_(ledger), id_(id), ordered_(ordered), command_(std::move(command)) {}
 
     bool send() noexcept { return ledger_.client_.submit(command_, *this); }
 
@@ -127,9 +140,12 @@ class RedisLedger::Settlement final : public io::RedisClient::ReplyHandler {
         std::unique_ptr<Settlement> self(this);
         --ledger_.in_flight_;
         if (reply == nullptr) {
+            ordered_ = false;  // it may have been read, and be acted upon after the next one
             ledger_.requeue(std::move(self));
         } else if (is_error(*reply)) {
             refused(*reply, std::move(self));
+        } else if (ordered_) {
+            ledger_.forget(id_);
         }
         ledger_.flush();
     }
@@ -149,6 +165,8 @@ class RedisLedger::Settlement final : public io::RedisClient::ReplyHandler {
     }
 
     RedisLedger& ledger_;
+    llm::RequestId id_;
+    bool ordered_;
     io::RedisCommand command_;
     int errors_ = 0;
 };
@@ -162,12 +180,15 @@ size_t RedisLedger::IdHash::operator()(const llm::RequestId& id) const noexcept 
 RedisLedger::RedisLedger(RedisLedgerConfig config, ShmLedger& local)
     : config_(std::move(config)),
       local_(local),
+      worker_(random_worker()),
       script_load_(*this),
-      renewals_(*this),
+      housekeeping_(*this),
       load_command_(load_script_command()),
       tick_([](void* self) noexcept { static_cast<RedisLedger*>(self)->tick(); }, this),
+      lease_([](void* self) noexcept { static_cast<RedisLedger*>(self)->renew_lease(); }, this),
       client_(config_.redis, {load_script_command()}, *this) {
     client_.connect();
+    renew_lease();
 }
 
 RedisLedger::~RedisLedger() {
@@ -188,10 +209,9 @@ std::optional<Decision> RedisLedger::reserve(const llm::RequestId& id,
         std::array<int64_t, kMaxClaims> amounts;
         std::transform(claims.begin(), claims.end(), amounts.begin(),
                        [](const Claim& claim) { return claim.amount; });
-        auto reservation =
-            std::make_unique<Reservation>(*this, id, claims, waiter,
-                                          encode({RedisOp::reserve, config_.key_prefix, id, claims,
-                                                  amounts, config_.hold_ttl_ms, io::wall_ms()}));
+        auto reservation = std::make_unique<Reservation>(
+            *this, id, claims, waiter,
+            command(RedisOp::reserve, id, claims, amounts, io::wall_ms()));
         const auto [place, _] = waiting_.insert_or_assign(&waiter, reservation.get());
         if (reservation->send()) {
             reservation.release();
@@ -218,21 +238,17 @@ Decision RedisLedger::fall_back(const llm::RequestId& id, std::span<const Claim>
     if (decision.outcome == Outcome::unavailable) {
         ++stats_.denied_unavailable;
     }
-    if (decision.outcome == Outcome::admitted && !remember(id, decision.held)) {
-        ++stats_.dropped;
+    if (decision.outcome == Outcome::admitted) {
+        remember(id, decision.held ? HeldBy::local : HeldBy::nobody);
     }
     return decision;
 }
 
-bool RedisLedger::remember(const llm::RequestId& id, bool local) noexcept {
-    if (elsewhere_.size() >= config_.max_unsettled) {
-        return false;
-    }
+void RedisLedger::remember(const llm::RequestId& id, HeldBy by) noexcept {
     try {
-        elsewhere_.insert_or_assign(id, Elsewhere{local, io::wall_ms()});
-        return true;
+        admitted_.insert_or_assign(id, Admitted{by, io::wall_ms()});
     } catch (const std::bad_alloc&) {
-        return false;
+        // its settlement takes it for one that Redis admitted just now
     }
 }
 
@@ -245,52 +261,71 @@ void RedisLedger::abandon(Waiter& waiter) noexcept {
 
 void RedisLedger::settle(const llm::RequestId& id, std::span<const Claim> claims,
                          const Actual& actual) noexcept {
-    RedisOp op = RedisOp::settle;
-    int64_t at_ms = io::wall_ms();
-    if (const auto found = elsewhere_.find(id); found != elsewhere_.end()) {
-        if (found->second.local) {
-            local_.settle(id, claims, actual);
-        }
-        op = RedisOp::charge;
-        at_ms = found->second.admitted_ms;
-        elsewhere_.erase(found);
+    Admitted admitted{HeldBy::redis, io::wall_ms()};
+    if (const auto found = admitted_.find(id); found != admitted_.end()) {
+        admitted = found->second;
+        admitted_.erase(found);
     }
-    try {
-        enqueue(command(op, id, claims, actual, at_ms));
-    } catch (const std::bad_alloc&) {
-        ++stats_.dropped;
+    if (admitted.by == HeldBy::local) {
+        local_.settle(id, claims, actual);
     }
+    enqueue(id, admitted.by == HeldBy::redis, claims, actual, admitted.at_ms);
 }
 
-// Gives a hold back that nobody uses. charge: it may not have been made yet, then it never will.
-void RedisLedger::release(RedisOp op, const llm::RequestId& id,
-                          std::span<const Claim> claims) noexcept {
+// Gives a hold back that nobody uses; one that was not made yet never will be.
+void RedisLedger::release(const llm::RequestId& id, std::span<const Claim> claims) noexcept {
     ++stats_.late_released;
-    try {
-        enqueue(command(op, id, claims, kNothing, io::wall_ms()));
-    } catch (const std::bad_alloc&) {
-        ++stats_.dropped;
-    }
+    enqueue(id, false, claims, kNothing, io::wall_ms());
 }
 
 void RedisLedger::renew(const llm::RequestId& id, std::span<const Claim> claims) noexcept {
-    if (const auto found = elsewhere_.find(id); found != elsewhere_.end() && found->second.local) {
-        local_.renew(id, claims);
-    }
+    local_.renew(id, claims);
     try {
-        renewals_.submit(command(RedisOp::renew, id, claims, kNothing, io::wall_ms()));
+        housekeeping_.submit(renew_hold(config_.key_prefix, id, config_.hold_ttl_ms));
+        for (const Claim& claim : claims) {
+            if (claim.unit == Unit::parallel) {
+                housekeeping_.submit(
+                    renew_counter(config_.key_prefix, *claim.counter, config_.hold_ttl_ms));
+            }
+        }
     } catch (const std::bad_alloc&) {
-        // the hold lapses at its old deadline
+        // they end in their time
     }
 }
 
+void RedisLedger::renew_lease() noexcept {
+    try {
+        housekeeping_.submit(ledger::renew_lease(config_.key_prefix, worker_, config_.lease_ttl_ms));
+    } catch (const std::bad_alloc&) {
+        // the next renewal is in time too
+    }
+    lease_.arm(static_cast<ngx_msec_t>(config_.lease_ttl_ms / kRenewalsPerLease));
+}
+
+// What Redis remembers of an ended request would go by itself, but an hour of them is much.
+void RedisLedger::forget(const llm::RequestId& ended) noexcept {
+    ended_[n_ended_++] = ended;
+    if (n_ended_ == ended_.size()) {
+        forget_ended_requests();
+    }
+}
+
+void RedisLedger::forget_ended_requests() noexcept {
+    try {
+        if (n_ended_ > 0) {
+            housekeeping_.submit(forget_ended(config_.key_prefix, {ended_.data(), n_ended_}));
+        }
+    } catch (const std::bad_alloc&) {
+        // they go by themselves
+    }
+    n_ended_ = 0;
+}
+
 io::RedisCommand RedisLedger::command(RedisOp op, const llm::RequestId& id,
-                                      std::span<const Claim> claims, const Actual& actual,
-                                      int64_t at_ms) const {
-    std::array<int64_t, kMaxClaims> amounts;
-    std::transform(claims.begin(), claims.end(), amounts.begin(),
-                   [&actual](const Claim& claim) { return actual_amount(claim, actual); });
-    return encode({op, config_.key_prefix, id, claims, amounts, config_.hold_ttl_ms, at_ms});
+                                      std::span<const Claim> claims,
+                                      std::span<const int64_t> amounts, int64_t at_ms) const {
+    return encode({op, config_.key_prefix, id, claims, amounts, worker_, at_ms,
+                   config_.hold_ttl_ms, config_.lease_ttl_ms});
 }
 
 void RedisLedger::observe(std::span<const Claim> claims, const Decision& decision) noexcept {
@@ -317,12 +352,22 @@ void RedisLedger::Background::on_reply(const redisReply* reply) noexcept {
     }
 }
 
-void RedisLedger::enqueue(io::RedisCommand command) {
+void RedisLedger::enqueue(const llm::RequestId& id, bool ordered, std::span<const Claim> claims,
+                          const Actual& actual, int64_t admitted_ms) noexcept {
     if (unsettled() >= config_.max_unsettled) {
         ++stats_.dropped;
         return;
     }
-    queued_.push_back(std::make_unique<Settlement>(*this, std::move(command)));
+    try {
+        std::array<int64_t, kMaxClaims> amounts;
+        std::transform(claims.begin(), claims.end(), amounts.begin(),
+                       [&actual](const Claim& claim) { return actual_amount(claim, actual); });
+        queued_.push_back(std::make_unique<Settlement>(
+            *this, id, ordered, command(RedisOp::settle, id, claims, amounts, admitted_ms)));
+    } catch (const std::bad_alloc&) {
+        ++stats_.dropped;
+        return;
+    }
     flush();
     if (!tick_.armed()) {
         tick_.arm(kTickMs);
@@ -350,8 +395,9 @@ void RedisLedger::flush() noexcept {
 void RedisLedger::tick() noexcept {
     paused_ = false;
     exiting_ticks_ += ngx_exiting ? 1 : 0;
+    forget_ended_requests();
     flush();
-    if (unsettled() > 0) {
+    if (unsettled() > 0 || n_ended_ > 0) {
         tick_.arm(kTickMs);
     }
 }

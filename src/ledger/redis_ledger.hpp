@@ -30,7 +30,8 @@ struct RedisLedgerConfig {
     io::RedisConfig redis;
     OnFailure on_failure = OnFailure::local;
     std::string key_prefix = "llm:{l}:";  // with a hash tag: all keys in one cluster slot
-    int64_t hold_ttl_ms = 600'000;        // longer than a request lives without renew()
+    int64_t hold_ttl_ms = 3'600'000;      // longer than a request lives without renew()
+    int64_t lease_ttl_ms = 15'000;        // a dead worker's parallel slots come back after it
     size_t max_unsettled = 100'000;
 };
 
@@ -59,7 +60,7 @@ class RedisLedger final : public Ledger, private io::RedisClient::Observer {
                                     Waiter& waiter) noexcept override;
     void abandon(Waiter& waiter) noexcept override;
 
-    // Owed for every admitted request, also for one that was admitted without a hold.
+    // Wanted for every admitted request, also for one that was admitted without a hold.
     void settle(const llm::RequestId& id, std::span<const Claim> claims,
                 const Actual& actual) noexcept override;
 
@@ -90,10 +91,10 @@ class RedisLedger final : public Ledger, private io::RedisClient::Observer {
         size_t waiting_ = 0;
     };
 
-    // An admission that Redis did not make, or not to our knowledge.
-    struct Elsewhere {
-        bool local = false;  // held in the local ledger
-        int64_t admitted_ms = 0;
+    enum class HeldBy : uint8_t { redis, local, nobody };
+    struct Admitted {
+        HeldBy by = HeldBy::redis;
+        int64_t at_ms = 0;
     };
 
     struct IdHash {
@@ -103,14 +104,18 @@ class RedisLedger final : public Ledger, private io::RedisClient::Observer {
     void on_ready() noexcept override { flush(); }
     Decision fall_back(const llm::RequestId& id, std::span<const Claim> claims,
                        Waiter& waiter) noexcept;
-    bool remember(const llm::RequestId& id, bool local) noexcept;
+    void remember(const llm::RequestId& id, HeldBy by) noexcept;
     void observe(std::span<const Claim> claims, const Decision& decision) noexcept;
     io::RedisCommand command(RedisOp op, const llm::RequestId& id, std::span<const Claim> claims,
-                             const Actual& actual, int64_t at_ms) const;
-    void release(RedisOp op, const llm::RequestId& id, std::span<const Claim> claims) noexcept;
+                             std::span<const int64_t> amounts, int64_t at_ms) const;
+    void release(const llm::RequestId& id, std::span<const Claim> claims) noexcept;
     void load_script() noexcept;
+    void forget(const llm::RequestId& ended) noexcept;
+    void forget_ended_requests() noexcept;
+    void renew_lease() noexcept;
 
-    void enqueue(io::RedisCommand command);
+    void enqueue(const llm::RequestId& id, bool ordered, std::span<const Claim> claims,
+                 const Actual& actual, int64_t admitted_ms) noexcept;
     void requeue(std::unique_ptr<Settlement> settlement) noexcept;
     void flush() noexcept;
     void tick() noexcept;
@@ -119,14 +124,18 @@ class RedisLedger final : public Ledger, private io::RedisClient::Observer {
     ShmLedger& local_;
     RedisLedgerStats stats_;
     std::unordered_map<Waiter*, Reservation*> waiting_;
-    std::unordered_map<llm::RequestId, Elsewhere, IdHash> elsewhere_;
+    std::unordered_map<llm::RequestId, Admitted, IdHash> admitted_;  // and not settled
     std::deque<std::unique_ptr<Settlement>> queued_;
     size_t in_flight_ = 0;  // settlements that wait for their reply, owned by the client until then
     bool paused_ = false;   // Redis refuses settlements: until the next tick
+    uint64_t worker_;
     Background script_load_;
-    Background renewals_;
+    Background housekeeping_;
+    std::array<llm::RequestId, 64> ended_;  // settled, and still remembered by Redis
+    size_t n_ended_ = 0;
     io::RedisCommand load_command_;
     io::Timer tick_;
+    io::Timer lease_;
     int exiting_ticks_ = 0;
     io::RedisClient client_;  // last: its end calls back into the rest
 };
