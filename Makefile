@@ -100,7 +100,8 @@ bench-cost: $(BUILD)/bench-cost  ## loading the price map, and one cost
 	$< conf/model_prices.json
 
 # Unit tests: the rooms that know nothing of nginx.
-PURE_SRCS := $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp counter_id.cpp limit_rule.cpp redis_url.cpp) \
+PURE_SRCS := $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp book_holds.cpp book_notices.cpp \
+             counter_id.cpp limit_rule.cpp redis_url.cpp) \
              $(addprefix src/spend/,row.cpp disk_sync.cpp segment.cpp spool_room.cpp spool.cpp spool_reader.cpp columns.cpp)
 UNIT_SRCS := $(wildcard src/llm/*.cpp src/llm/tokenizer/*.cpp src/keys/*.cpp) $(PURE_SRCS) $(wildcard t/unit/*.cpp)
 UNIT_OBJS  = $(UNIT_SRCS:%.cpp=$(BUILD)/unit/%.o)

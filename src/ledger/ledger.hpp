@@ -57,6 +57,8 @@ struct CounterId {
     std::array<uint64_t, 2> hash{};
 };
 
+// A longer name ends in its hash instead.
+inline constexpr size_t kMaxCounterName = 80;
 CounterId make_counter_id(std::string name);
 
 struct Claim {
@@ -88,6 +90,7 @@ struct Decision {
     bool held = false;        // a hold exists and wants settle() (not so for on_failure=allow)
     size_t denied_claim = 0;  // index, if denied: the first claim that did not fit
     std::array<CounterState, kMaxClaims> states{};  // per claim, if admitted or denied
+    int64_t decided_us = 0;  // when, by the clock of a ledger elsewhere; 0: here
 };
 
 // What really was used. Counters take the amount of their unit; requests stay 1, parallel returns

@@ -16,7 +16,7 @@ constexpr std::string_view kScript = R"lua(
 --                   4 sliding: length of a slice, of the window; 5 parallel: 0, 0
 local FIXED, ENDLESS, SLIDING, PARALLEL = 1, 3, 4, 5
 local SLICES = 12           -- in a sliding window; one more is kept
-local KEEP_MS = '3600000'   -- how long an ended hold is remembered
+local KEEP_MS = '86400000'  -- how long an ended hold is remembered
 local CLOCK_STEP_MS = 60000 -- clocks of nodes differ by less
 local call, pack, parse, floor, max = redis.call, struct.pack, struct.unpack, math.floor, math.max
 

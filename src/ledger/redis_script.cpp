@@ -51,7 +51,7 @@ int64_t exact(int64_t amount) noexcept {
     return std::clamp(amount, -kMaxLimit - 1, kMaxLimit + 1);
 }
 
-void add_window(Numbers& numbers, const Claim& claim, int64_t at_ms) {
+void add_window(Numbers& numbers, const RedisClaim& claim, int64_t at_ms) {
     if (claim.unit == Unit::parallel) {
         numbers.add(Kind::parallel, 0, 0);
         return;
@@ -95,18 +95,17 @@ io::RedisCommand encode(const RedisCall& call) {
     const size_t claims = call.claims.size();
     const bool reserves = call.op == RedisOp::reserve;
     Numbers numbers;
-    for (size_t i = 0; i < claims; ++i) {
-        const Claim& claim = call.claims[i];
+    for (const RedisClaim& claim : call.claims) {
         add_window(numbers, claim, call.at_ms);
-        numbers.add(reserves ? claim.limit : exact(claim.amount)).add(exact(call.amounts[i]));
+        numbers.add(exact(claim.limit_or_held)).add(exact(claim.amount));
     }
 
     io::RedisCommand command(3 + 2 + claims + 6);
     command.add("EVALSHA").add(redis_script_sha()).add(static_cast<int64_t>(claims + 2));
     command.add(hold_key(call.prefix, call.id)).add(lease_key(call.prefix, call.worker));
     std::string key;
-    for (const Claim& claim : call.claims) {
-        command.add(key.assign(call.prefix).append(claim.counter->name));
+    for (const RedisClaim& claim : call.claims) {
+        command.add(key.assign(call.prefix).append(claim.counter));
     }
     command.add(reserves ? "reserve" : "settle").add(call.hold_ttl_ms).add(call.lease_ttl_ms);
     command.add(static_cast<int64_t>(call.worker)).add(call.at_ms).add(numbers.bytes());
@@ -147,6 +146,7 @@ RedisVerdict decode_reserve(const redisReply& reply, size_t claims, Decision& de
     if (claims > kMaxClaims || reply.len != sizeof(double) * (kHead + 2 * claims)) {
         return RedisVerdict::no_answer;
     }
+    decision.decided_us = integer_at(reply, 3);
     for (size_t i = 0; i < claims; ++i) {
         decision.states[i].used = integer_at(reply, kHead + 2 * i);
         decision.states[i].reset_ms = integer_at(reply, kHead + 2 * i + 1);

@@ -9,8 +9,8 @@
 //     sliding:         the newest slice, then used in each of the last ones, by its place
 //     parallel:        when its time to live was set; per worker: its number, the lease, slots taken
 //   <prefix>hold:<request id>
-//     per claim: its window; or the text "done" for an hour after the settlement, so
-//     that a settlement counts once and a reserve that arrives after it is void
+//     per claim: its window; or the text "done" for a day after the settlement, or until the node has
+//     heard of it: a settlement counts once, and a reserve that arrives after it is void
 //   <prefix>lease:<worker>
 //     for as long as the worker renews it, its parallel slots are taken; a lease made anew begins
 //     with none
@@ -51,14 +51,21 @@ enum class RedisOp : uint8_t {
     settle,
 };
 
+struct RedisClaim {
+    std::string_view counter;
+    Unit unit = Unit::nano_usd;
+    Window window;
+    int64_t limit_or_held = 0;  // to reserve: the limit; to settle: what was reserved
+    int64_t amount = 0;         // to hold, or actual
+};
+
 struct RedisCall {
     RedisOp op = RedisOp::reserve;
     std::string_view prefix;
     llm::RequestId id;
-    std::span<const Claim> claims;     // each on a counter of its own; to settle: as reserved
-    std::span<const int64_t> amounts;  // per claim: to hold, or actual
-    uint64_t worker = 0;               // who reserves, or reserved; below 2^53
-    int64_t at_ms = 0;                 // Unix time of the admission
+    std::span<const RedisClaim> claims;  // each on a counter of its own
+    uint64_t worker = 0;                 // who reserves, or reserved; below 2^53
+    int64_t at_ms = 0;                   // Unix time of the admission
     int64_t hold_ttl_ms = 0;
     int64_t lease_ttl_ms = 0;
 };
