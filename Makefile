@@ -36,7 +36,7 @@ IMAGES         := $(addprefix $(TOKENIZER)/,o200k_base.image cl100k_base.image q
 TOOL_FLAGS     := -std=c++20 -O2 -Wall -Wextra -Werror -Isrc
 COUNT_SRCS     := $(filter-out %/prompt_count.cpp %/tool_tokens.cpp,$(TOKENIZER_SRCS))
 
-.PHONY: help bootstrap build run test unit sanitize bench bench-tokens bench-cost clean install
+.PHONY: help bootstrap build run test unit sanitize bench bench-tokens bench-cost bench-ledger clean install
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,17 @@ $(BUILD)/bench-cost: t/bench/cost.cpp $(COST_SRCS) $(wildcard src/llm/*.hpp)
 
 bench-cost: $(BUILD)/bench-cost  ## loading the price map, and one cost
 	$< conf/model_prices.json
+
+# The ledger: shared memory, and the script in a Redis.
+LEDGER_SRCS := $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp book_holds.cpp book_notices.cpp \
+               counter_id.cpp redis_lua.cpp redis_script.cpp) src/llm/request_id.cpp
+
+$(BUILD)/bench-ledger: t/bench/ledger.cpp $(LEDGER_SRCS) $(wildcard src/ledger/*.hpp)
+	@mkdir -p $(@D)
+	$(CXX) $(TOOL_FLAGS) $(filter %.cpp,$^) -lhiredis -lcrypto -o $@
+
+bench-ledger: $(BUILD)/bench-ledger  ## reserve and settle per second, in shared memory and Redis
+	scripts/bench-ledger $<
 
 # Unit tests: the rooms that know nothing of nginx.
 PURE_SRCS := $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp book_holds.cpp book_notices.cpp \
