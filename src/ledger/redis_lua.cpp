@@ -20,40 +20,44 @@ local KEEP_MS = '86400000'  -- how long an ended hold is remembered
 local CLOCK_STEP_MS = 60000 -- clocks of nodes differ by less
 local call, pack, parse, floor, max = redis.call, struct.pack, struct.unpack, math.floor, math.max
 
-local hold_ttl, worker, claims = tonumber(ARGV[2]), tonumber(ARGV[4]), #KEYS - 2
+local worker, n = tonumber(ARGV[4]), #KEYS - 2
+local claims = {parse('<' .. string.rep('ddddd', n), ARGV[6])}
 local values = call('MGET', unpack(KEYS))
 local hold = values[1]
 
-local function claim(i)
-    return parse('<ddddd', ARGV[6], 40 * i - 39)
-end
-
--- Where a sliding counter keeps a slice, counted from one: behind the number of the newest one.
+-- Where a sliding counter keeps an older slice than the newest.
 local function place(slice)
-    return 2 + slice % (SLICES + 1)
+    return 24 + 8 * (slice % SLICES)
 end
 
--- Where a parallel counter keeps the number of slots that this worker took under a lease.
-local function slots_at(value, lease)
-    for at = 9, #value, 24 do
-        local owner, its_lease = parse('<dd', value, at)
-        if owner == worker and its_lease == lease then
-            return at + 15
+-- `actual` takes the place of what was held in a window, if that still counts.
+local function replace(key, kind, value, window, held, actual)
+    if kind == SLIDING then
+        local newest, sum, current = parse('<ddd', value)
+        if window == newest then
+            local new = max(current - held, 0) + actual
+            call('SETRANGE', key, 8, pack('<dd', sum - current + new, new))
+        elseif window < newest and newest - window <= SLICES then
+            local at = place(window)
+            local old = parse('<d', value, at + 1)
+            local new = max(old - held, 0) + actual
+            call('SETRANGE', key, 8, pack('<d', sum - old + new))
+            call('SETRANGE', key, at, pack('<d', new))
+        end
+    elseif kind == PARALLEL then -- the window is the lease
+        for at = 9, #value, 24 do
+            local owner, lease, slots = parse('<ddd', value, at)
+            if owner == worker and lease == window then
+                call('SETRANGE', key, at + 15, pack('<d', max(slots - held, 0) + actual))
+                return
+            end
+        end
+    else
+        local current, _, used = parse('<ddd', value)
+        if current == window then
+            call('SETRANGE', key, 16, pack('<d', max(used - held, 0) + actual))
         end
     end
-end
-
--- Where a counter keeps the amount of a window; nil if that counts no more.
-local function amount_at(kind, value, window)
-    if kind == PARALLEL then
-        return slots_at(value, window)
-    end
-    local current = parse('<d', value)
-    if kind == SLIDING then
-        local age = current - window
-        return age >= 0 and age <= SLICES and 8 * place(window) - 8 or nil
-    end
-    return current == window and 16 or nil
 end
 
 if ARGV[1] == 'settle' then
@@ -61,17 +65,14 @@ if ARGV[1] == 'settle' then
         return 0
     end
     call('PSETEX', KEYS[1], KEEP_MS, 'done')
-    for i = 1, hold and claims or 0 do
-        local value, kind, _, _, held, actual = values[i + 2], claim(i)
-        if value and actual ~= held then
-            local at = amount_at(kind, value, parse('<d', hold, 8 * i - 7))
-            if at then
-                local others = max(parse('<d', value, at + 1) - held, 0)
-                call('SETRANGE', KEYS[i + 2], at, pack('<d', others + actual))
+    if hold then
+        local windows = {parse('<' .. string.rep('d', n), hold)}
+        for i = 1, n do
+            local held, actual = claims[5 * i - 1], claims[5 * i]
+            if actual ~= held and values[i + 2] then
+                replace(KEYS[i + 2], claims[5 * i - 4], values[i + 2], windows[i], held, actual)
             end
         end
-    end
-    if hold then
         return 1
     end
 end
@@ -79,6 +80,7 @@ end
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local now = floor(now_us / 1000)
+local hold_ttl = tonumber(ARGV[2])
 
 -- Each of these looks at a counter as it is at time t and returns: used, reset, the window that an
 -- amount goes to (what a hold remembers), and what to write to add it: offset and bytes, or without
@@ -114,36 +116,38 @@ local function look_period(value, kind, a, b, amount, t)
     return used, reset, s, 16, pack('<d', sum), nil, past
 end
 
--- Moves the newest slice to the present and empties what leaves the slots.
-local function advance(slots, present)
-    local sum = 0
-    if present < slots[1] then -- the clock was set back: all of it counts as of now
-        for i = 2, SLICES + 2 do
-            sum, slots[i] = sum + slots[i], 0
-        end
-    end
-    for slice = max(slots[1] + 1, present - SLICES), present do
-        slots[place(slice)] = 0
-    end
-    slots[1] = present
-    slots[place(present)] = slots[place(present)] + sum
+-- Sliding: the newest slice, the sum of all that are kept, the amount of the newest, then of the
+-- older ones in a ring, each at slice % SLICES + 1.
+
+local function ring_of(value)
+    local ring = {parse('<dddddddddddd', value, 25)}
+    ring[SLICES + 1] = nil -- where parse stopped
+    return ring
 end
 
-local function sliding_slots(value, a)
+-- Newest slice, sum, amount of the newest, as of now; and the ring, if that is not what is stored.
+local function view_sliding(value, a)
     local present = floor(now / a)
     if not value then
-        return {present, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, true
+        return present, 0, 0, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
     end
-    local slots = {parse('<dddddddddddddd', value)}
-    local fresh = present > slots[1] or present < slots[1] - SLICES
-    if fresh then
-        advance(slots, present)
+    local newest, sum, current = parse('<ddd', value)
+    if present == newest or present < newest and newest - present <= SLICES then
+        return newest, sum, current
+    elseif present < newest then -- the clock was set back: all of it counts as of now
+        return present, sum, sum, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
     end
-    return slots, fresh
-end
-
-local function oldest(slots, a, b)
-    return max(slots[1] - SLICES, floor((now - b + 1) / a))
+    local ring = ring_of(value)
+    for slice = max(newest, present - SLICES), present - 1 do
+        local at = slice % SLICES + 1
+        sum, ring[at] = sum - ring[at], 0
+    end
+    if newest >= present - SLICES then
+        ring[newest % SLICES + 1] = current
+    else
+        sum = sum - current
+    end
+    return present, sum, 0, ring
 end
 
 -- The first moment at which a slice counts no more.
@@ -151,27 +155,88 @@ local function gone(slice, a, b)
     return (slice + 1) * a + b - 1
 end
 
-local function look_sliding(value, a, b, amount, t)
-    local slots, fresh = sliding_slots(value, a)
-    local newest, used, last = slots[1], 0, nil
-    for slice = oldest(slots, a, b), newest do
-        local n = slots[place(slice)]
-        if n > 0 then
-            used, last = used + n, slice
+-- Calls f(slice, amount) for older slices, from the oldest that is kept on, for as long as it returns
+-- true.
+local function each_older(value, ring, newest, f)
+    ring = ring or ring_of(value)
+    for slice = newest - SLICES, newest - 1 do
+        if not f(slice, ring[slice % SLICES + 1]) then
+            return
         end
     end
-    local reset = last and gone(last, a, b) - now or 0
-    local window = t == now and newest or math.min(floor(t / a), newest)
+end
+
+-- What of the sum counts no more.
+local function outside(value, ring, newest, a, b)
+    local first, sum = floor((now - b + 1) / a), 0
+    if first > newest - SLICES then
+        each_older(value, ring, newest, function(slice, amount)
+            if slice >= first then
+                return false
+            end
+            sum = sum + amount
+            return true
+        end)
+    end
+    return sum
+end
+
+local function whole_sliding(newest, sum, current, ring)
+    return pack('<ddddddddddddddd', newest, sum, current, unpack(ring))
+end
+
+local function look_sliding(value, a, b, amount)
+    local newest, sum, current, ring = view_sliding(value, a)
+    local used = sum - outside(value, ring, newest, a, b)
+    if ring then
+        local bytes = whole_sliding(newest, sum + amount, current + amount, ring)
+        return used, 0, newest, nil, bytes, a + b + hold_ttl
+    end
+    return used, 0, newest, 8, pack('<dd', sum + amount, current + amount)
+end
+
+local function charge_sliding(key, value, a, b, amount, t)
+    local newest, sum, current, ring = view_sliding(value, a)
+    local window = math.min(floor(t / a), newest)
     if window < newest - SLICES or gone(window, a, b) <= now then
-        return used, reset, window, nil, nil, nil, true
+        return
     end
-    local at = place(window)
-    local sum = max(slots[at] + amount, 0)
-    if fresh then
-        slots[at] = sum
-        return used, reset, window, nil, pack('<dddddddddddddd', unpack(slots)), a + b + hold_ttl
+    ring = ring or ring_of(value)
+    if window == newest then
+        local new = max(current + amount, 0)
+        sum, current = sum - current + new, new
+    else
+        local at = window % SLICES + 1
+        local new = max(ring[at] + amount, 0)
+        sum, ring[at] = sum - ring[at] + new, new
     end
-    return used, reset, window, 8 * at - 8, pack('<d', sum)
+    call('PSETEX', key, a + b + hold_ttl, whole_sliding(newest, sum, current, ring))
+end
+
+-- Until a sliding counter is at zero if nothing else comes.
+local function reset_sliding(value, a, b)
+    local newest, _, current, ring = view_sliding(value, a)
+    local last = current > 0 and newest or nil
+    if not last then
+        each_older(value, ring, newest, function(slice, amount)
+            last = amount > 0 and slice or last
+            return true
+        end)
+    end
+    return last and max(0, gone(last, a, b) - now) or 0
+end
+
+local function retry_sliding(value, a, b, excess)
+    local newest, _, _, ring = view_sliding(value, a)
+    local first, last = floor((now - b + 1) / a), newest
+    each_older(value, ring, newest, function(slice, amount)
+        if slice >= first then
+            excess = excess - amount
+            last = slice
+        end
+        return excess > 0
+    end)
+    return gone(excess > 0 and newest or last, a, b) - now
 end
 
 -- A parallel counter: when its time to live was set, then per worker its number, the lease that it
@@ -183,12 +248,12 @@ local lease = tonumber(values[2] or nil) or now_us
 local function others(value)
     local prefix, living, used = string.match(KEYS[2], '^(.*:)'), {}, 0
     for at = 9, #value, 24 do
-        local owner, its_lease, n = parse('<ddd', value, at)
-        if owner ~= worker and n > 0 then
+        local owner, its_lease, slots = parse('<ddd', value, at)
+        if owner ~= worker and slots > 0 then
             local key = prefix .. string.format('%.0f', owner)
             if tonumber(call('GET', key) or nil) == its_lease then
                 living[#living + 1] = string.sub(value, at, at + 23)
-                used = used + n
+                used = used + slots
             end
         end
     end
@@ -198,11 +263,11 @@ end
 local function look_parallel(value, limit, amount)
     local used, mine, mine_at = 0, 0, nil
     for at = 9, value and #value or 0, 24 do
-        local owner, its_lease, n = parse('<ddd', value, at)
+        local owner, its_lease, slots = parse('<ddd', value, at)
         if owner ~= worker then
-            used = used + n
+            used = used + slots
         elseif its_lease == lease then
-            used, mine, mine_at = used + n, n, at + 15
+            used, mine, mine_at = used + slots, slots, at + 15
         end
     end
     if mine_at and used + amount <= limit and math.abs(now - parse('<d', value)) < hold_ttl / 4 then
@@ -211,15 +276,6 @@ local function look_parallel(value, limit, amount)
     local living, theirs = others(value or '')
     local bytes = pack('<dddd', now, worker, lease, mine + amount) .. living
     return mine + theirs, 0, lease, nil, bytes, hold_ttl
-end
-
-local function look(value, kind, a, b, limit, amount, t)
-    if kind == SLIDING then
-        return look_sliding(value, a, b, amount, t)
-    elseif kind == PARALLEL then
-        return look_parallel(value, limit, amount)
-    end
-    return look_period(value, kind, a, b, amount, t)
 end
 
 local function write(key, at, bytes, ttl)
@@ -233,11 +289,13 @@ local function write(key, at, bytes, ttl)
 end
 
 if ARGV[1] == 'settle' then -- without a hold
-    for i = 1, claims do
-        local kind, a, b, _, amount = claim(i)
-        if kind ~= PARALLEL and amount ~= 0 then
-            local t = math.min(tonumber(ARGV[5]), now)
-            local _, _, _, at, bytes, ttl, past = look(values[i + 2], kind, a, b, 0, amount, t)
+    local t = math.min(tonumber(ARGV[5]), now)
+    for i = 1, n do
+        local kind, a, b, _, amount = unpack(claims, 5 * i - 4, 5 * i)
+        if kind == SLIDING and amount ~= 0 then
+            charge_sliding(KEYS[i + 2], values[i + 2], a, b, amount, t)
+        elseif kind ~= PARALLEL and amount ~= 0 then
+            local _, _, _, at, bytes, ttl, past = look_period(values[i + 2], kind, a, b, amount, t)
             if not past then
                 write(KEYS[i + 2], at, bytes, ttl)
             end
@@ -248,18 +306,13 @@ end
 
 -- How long until the amount of a claim fits if nothing else comes; -1: never.
 local function retry_after(i, used, reset)
-    local kind, a, b, limit, amount = claim(i)
+    local kind, a, b, limit, amount = unpack(claims, 5 * i - 4, 5 * i)
     if amount > limit or kind == ENDLESS then
         return -1
-    elseif kind ~= SLIDING then
-        return reset
+    elseif kind == SLIDING then
+        return retry_sliding(values[i + 2], a, b, used + amount - limit)
     end
-    local slots = sliding_slots(values[i + 2], a)
-    local slice, excess = oldest(slots, a, b), used + amount - limit
-    while excess > slots[place(slice)] do
-        excess, slice = excess - slots[place(slice)], slice + 1
-    end
-    return gone(slice, a, b) - now
+    return reset
 end
 
 -- Reserve answers packed doubles: 2 (this request has ended), or 0 (denied) or 1 (admitted), the
@@ -273,36 +326,46 @@ local verdict, denied, retry = 1, 0, 0
 local windows, offsets = {0, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0}
 local bytes, ttls = {0, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0}
 local states = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-for i = 1, claims do
-    local kind, a, b, limit, amount = claim(i)
+local at = 1
+for i = 1, n do
+    local kind, a, b, limit, amount = claims[at], claims[at + 1], claims[at + 2], claims[at + 3], claims[at + 4]
     local used, reset
-    used, reset, windows[i], offsets[i], bytes[i], ttls[i] =
-        look(values[i + 2], kind, a, b, limit, amount, now)
+    if kind == SLIDING then
+        used, reset, windows[i], offsets[i], bytes[i], ttls[i] = look_sliding(values[i + 2], a, b, amount)
+    elseif kind == PARALLEL then
+        used, reset, windows[i], offsets[i], bytes[i], ttls[i] = look_parallel(values[i + 2], limit, amount)
+    else
+        used, reset, windows[i], offsets[i], bytes[i], ttls[i] = look_period(values[i + 2], kind, a, b, amount, now)
+    end
     if verdict == 1 and not hold and used + amount > limit then
         verdict, denied, retry = 0, i - 1, retry_after(i, used, reset)
     end
     states[2 * i - 1], states[2 * i] = used, reset
+    at = at + 5
 end
 
-if verdict == 1 and not hold then
-    local wants_lease = false
-    for i = 1, claims do
-        local kind, a, b, _, amount = claim(i)
+local admits = verdict == 1 and not hold
+local wants_lease = false
+for i = 1, n do
+    local kind, amount = claims[5 * i - 4], claims[5 * i]
+    if admits then
         write(KEYS[i + 2], offsets[i], bytes[i], ttls[i])
         states[2 * i - 1] = states[2 * i - 1] + amount
-        if kind == SLIDING and amount > 0 then
-            states[2 * i] = gone(windows[i], a, b) - now
-        end
         wants_lease = wants_lease or kind == PARALLEL
     end
+    if kind == SLIDING then
+        local a, b = claims[5 * i - 3], claims[5 * i - 2]
+        states[2 * i] = admits and amount > 0 and gone(windows[i], a, b) - now
+            or reset_sliding(values[i + 2], a, b)
+    end
+end
+if admits then
     if wants_lease and not values[2] then
         call('PSETEX', KEYS[2], ARGV[3], string.format('%.0f', lease))
     end
-    local format = '<' .. string.rep('d', claims)
-    call('PSETEX', KEYS[1], ARGV[2], pack(format, unpack(windows, 1, claims)))
+    call('PSETEX', KEYS[1], ARGV[2], pack('<' .. string.rep('d', n), unpack(windows, 1, n)))
 end
-return pack('<dddd', verdict, denied, retry, now_us) ..
-       pack('<' .. string.rep('dd', claims), unpack(states, 1, 2 * claims))
+return pack('<dddd' .. string.rep('dd', n), verdict, denied, retry, now_us, unpack(states, 1, 2 * n))
 )lua";
 
 }  // namespace
