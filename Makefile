@@ -103,7 +103,7 @@ bench-cost: $(BUILD)/bench-cost  ## loading the price map, and one cost
 LEDGER_SRCS := $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp book_holds.cpp book_notices.cpp \
                counter_id.cpp redis_lua.cpp redis_script.cpp) src/llm/request_id.cpp
 
-$(BUILD)/bench-ledger: t/bench/ledger.cpp $(LEDGER_SRCS) $(wildcard src/ledger/*.hpp)
+$(BUILD)/bench-ledger: t/bench/ledger.cpp $(LEDGER_SRCS) $(wildcard src/ledger/*.hpp src/io/redis_*.hpp)
 	@mkdir -p $(@D)
 	$(CXX) $(TOOL_FLAGS) $(filter %.cpp,$^) -lhiredis -lcrypto -o $@
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "ledger/limit_rule.hpp"
 #include "ledger/window.hpp"
@@ -15,22 +16,26 @@ namespace {
 // As the script numbers them.
 enum class Kind : uint8_t { fixed = 1, calendar, endless, sliding, parallel };
 
+// Packed doubles, five per claim.
 class Numbers {
   public:
-    Numbers& add(int64_t number) {
-        const auto bits = std::bit_cast<uint64_t>(static_cast<double>(number));
-        for (int shift = 0; shift < 64; shift += 8) {
-            bytes_ += static_cast<char>(bits >> shift & 0xff);
+    Numbers& add(int64_t number) noexcept {
+        auto bits = std::bit_cast<uint64_t>(static_cast<double>(number));
+        if constexpr (std::endian::native == std::endian::big) {
+            bits = __builtin_bswap64(bits);
         }
+        std::memcpy(bytes_.data() + size_, &bits, sizeof(bits));
+        size_ += sizeof(bits);
         return *this;
     }
-    Numbers& add(Kind kind, int64_t a, int64_t b) {
+    Numbers& add(Kind kind, int64_t a, int64_t b) noexcept {
         return add(static_cast<int64_t>(kind)).add(a).add(b);
     }
-    const std::string& bytes() const noexcept { return bytes_; }
+    std::string_view bytes() const noexcept { return {bytes_.data(), size_}; }
 
   private:
-    std::string bytes_;
+    std::array<char, 5 * sizeof(double) * kMaxClaims> bytes_;
+    size_t size_ = 0;
 };
 
 double number_at(const redisReply& reply, size_t index) noexcept {

@@ -63,7 +63,7 @@ struct RedisCall {
     RedisOp op = RedisOp::reserve;
     std::string_view prefix;
     llm::RequestId id;
-    std::span<const RedisClaim> claims;  // each on a counter of its own
+    std::span<const RedisClaim> claims;  // at most kMaxClaims, each on a counter of its own
     uint64_t worker = 0;                 // who reserves, or reserved; below 2^53
     int64_t at_ms = 0;                   // Unix time of the admission
     int64_t hold_ttl_ms = 0;
