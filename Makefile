@@ -101,7 +101,7 @@ bench-cost: $(BUILD)/bench-cost  ## loading the price map, and one cost
 
 # The ledger: shared memory, and the script in a Redis.
 LEDGER_SRCS := $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp book_holds.cpp book_notices.cpp \
-               counter_id.cpp redis_lua.cpp redis_script.cpp) src/llm/request_id.cpp
+               counter_id.cpp redis_lua.cpp redis_script.cpp time_zone.cpp) src/llm/request_id.cpp
 
 $(BUILD)/bench-ledger: t/bench/ledger.cpp $(LEDGER_SRCS) $(wildcard src/ledger/*.hpp src/io/redis_*.hpp)
 	@mkdir -p $(@D)
@@ -112,7 +112,7 @@ bench-ledger: $(BUILD)/bench-ledger  ## reserve and settle per second, in shared
 
 # Unit tests: the rooms that know nothing of nginx.
 PURE_SRCS := $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp book_holds.cpp book_notices.cpp \
-             counter_id.cpp limit_rule.cpp redis_url.cpp) \
+             counter_id.cpp limit_rule.cpp redis_url.cpp time_zone.cpp) \
              $(addprefix src/spend/,row.cpp disk_sync.cpp segment.cpp spool_room.cpp spool.cpp spool_reader.cpp columns.cpp)
 UNIT_SRCS := $(wildcard src/llm/*.cpp src/llm/tokenizer/*.cpp src/keys/*.cpp) $(PURE_SRCS) $(wildcard t/unit/*.cpp)
 UNIT_OBJS  = $(UNIT_SRCS:%.cpp=$(BUILD)/unit/%.o)

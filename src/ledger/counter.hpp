@@ -51,7 +51,7 @@ struct alignas(64) Counter {
     enum class Listed : uint8_t { no, waiting, in_flight };
 
     std::array<uint64_t, 2> hash;
-    int64_t length_ms;
+    int64_t length_ms;  // calendar: the time zone's number
     int64_t end_ms;  // of the window; kNever for none and sliding
     int64_t period;  // sliding: the newest slice; else how often the window has rolled
     uint32_t next;   // in the hash chain or the free list
@@ -67,7 +67,12 @@ struct alignas(64) Counter {
     Debt debt;
     std::array<char, kMaxCounterName> name;
 
-    Window window() const noexcept { return {kind, length_ms}; }
+    Window window() const noexcept {
+        return calendar() ? Window{kind, 0, length_ms} : Window{kind, length_ms};
+    }
+    bool calendar() const noexcept {
+        return kind == WindowKind::day || kind == WindowKind::week || kind == WindowKind::month;
+    }
     bool sliding() const noexcept { return kind == WindowKind::sliding; }
 
     bool is(const CounterId& id, Unit u, const Window& w) const noexcept {
@@ -116,7 +121,7 @@ inline void Counter::open(const CounterId& id, Unit u, const Window& w, int64_t 
     hash = id.hash;
     unit = u;
     kind = w.kind;
-    length_ms = w.length_ms;
+    length_ms = calendar() ? w.zone : w.length_ms;
     end_ms = period_at(w, now_ms, now_ms).end_ms;
     period = sliding() ? slice_of(length_ms, now_ms) : 0;
     holds = 0;
@@ -129,16 +134,18 @@ inline void Counter::open(const CounterId& id, Unit u, const Window& w, int64_t 
 }
 
 inline int64_t Counter::longest_ms() const noexcept {
-    constexpr int64_t kDay = 86'400'000;
+    constexpr int64_t kHour = 3'600'000;
+    constexpr int64_t kDay = 24 * kHour;
+    const int64_t end_of_summer = length_ms != 0 ? 2 * kHour : 0;  // the most that clocks go back
     switch (kind) {
         case WindowKind::fixed:
             return length_ms;
         case WindowKind::day:
-            return kDay;
+            return kDay + end_of_summer;
         case WindowKind::week:
-            return 7 * kDay;
+            return 7 * kDay + end_of_summer;
         case WindowKind::month:
-            return 31 * kDay;
+            return 31 * kDay + end_of_summer;
         case WindowKind::none:
         case WindowKind::sliding:
             break;

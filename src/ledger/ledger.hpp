@@ -37,15 +37,16 @@ enum class Unit : uint8_t { nano_usd, tokens, requests, parallel };
 enum class WindowKind : uint8_t {
     none,     // parallel: no window
     fixed,    // length_ms from the counter's first use
-    day,      // calendar, UTC
-    week,     // calendar, UTC, from Monday
-    month,    // calendar, UTC
+    day,      // calendar, of a time zone
+    week,     // from Monday
+    month,
     sliding,  // the last length_ms
 };
 
 struct Window {
     WindowKind kind = WindowKind::none;
     int64_t length_ms = 0;  // fixed and sliding
+    int64_t zone = 0;       // calendar: the time zone's number (time_zone.hpp); 0: UTC
     bool operator==(const Window&) const = default;
 };
 
