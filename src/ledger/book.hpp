@@ -101,7 +101,8 @@ class Book {
 
     // Admits all claims and holds them until settle or for the hold ttl, or changes nothing. An id
     // that is held already is admitted again and adds nothing. unavailable: too many claims, no
-    // room for another hold, or a new counter is needed and no idle one was found to make room.
+    // room for another hold, a new counter is needed and no idle one was found to make room, or how
+    // this id ended is still to be told.
     // Claims on the same counter add up, and their sum must fit each one's limit.
     // Backing::debts: what is held, and at the end the difference, become debts.
     Decision reserve(const llm::RequestId& id, Owner owner, std::span<const Claim> claims,

@@ -161,8 +161,9 @@ Decision Book::reserve(const llm::RequestId& id, Owner owner, std::span<const Cl
     if (claims.size() > kMaxClaims) {
         return {};
     }
-    if (find_hold(id) != kNil) {
-        return admitted_before(claims, now);
+    if (const uint32_t index = find_hold(id); index != kNil) {
+        const bool held = holds_[index].state == Hold::State::held;
+        return held ? admitted_before(claims, now) : Decision{};
     }
     Picked picked;
     if (header_->free_hold == kNil || !pick(claims, now, picked)) {

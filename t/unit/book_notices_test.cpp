@@ -233,6 +233,13 @@ TEST_F(BookNotices, AnUnansweredRequestIsJudgedHere) {
     EXPECT_FALSE(end.first);
 }
 
+TEST_F(BookNotices, AnIdThatHasEndedIsNotAdmittedAgain) {
+    ask(1, {usd.claim(100, 40)});
+    book.settle(request(1), {0, 0, false});
+    EXPECT_EQ(reserve(1, {usd.claim(100, 40)}).outcome, Outcome::unavailable);
+    EXPECT_FALSE(ask(1, {usd.claim(100, 40)}));
+}
+
 TEST_F(BookNotices, ADeadWorkersRequestsAreToldAsHeldOrAsNeverAdmitted) {
     const std::vector<Claim> claims{usd.claim(100, 40), slots.claim(3, 1)};
     ask(1, claims);
