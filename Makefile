@@ -36,7 +36,7 @@ IMAGES         := $(addprefix $(TOKENIZER)/,o200k_base.image cl100k_base.image q
 TOOL_FLAGS     := -std=c++20 -O2 -Wall -Wextra -Werror -Isrc
 COUNT_SRCS     := $(filter-out %/prompt_count.cpp %/tool_tokens.cpp,$(TOKENIZER_SRCS))
 
-.PHONY: help bootstrap build run test unit sanitize bench bench-tokens bench-cost bench-spend clean install
+.PHONY: help bootstrap build run test unit sanitize bench bench-tokens bench-cost bench-ledger bench-spend clean install
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,8 +109,20 @@ $(BUILD)/bench-spool: t/bench/spool.cpp $(SPOOL_SRCS) $(wildcard src/spend/*.hpp
 bench-spend: build $(BUILD)/bench-spool  ## spend rows: the log phase, and into Postgres
 	$(BUILD)/venv/bin/python t/bench/spend.py $(BUILD)/bench-spool
 
+# The ledger: shared memory, and the script in a Redis.
+LEDGER_SRCS := $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp book_holds.cpp book_notices.cpp \
+               counter_id.cpp redis_lua.cpp redis_script.cpp time_zone.cpp) src/llm/request_id.cpp
+
+$(BUILD)/bench-ledger: t/bench/ledger.cpp $(LEDGER_SRCS) $(wildcard src/ledger/*.hpp src/io/redis_*.hpp)
+	@mkdir -p $(@D)
+	$(CXX) $(TOOL_FLAGS) $(filter %.cpp,$^) -lhiredis -lcrypto -o $@
+
+bench-ledger: $(BUILD)/bench-ledger  ## reserve and settle per second, in shared memory and Redis
+	scripts/bench-ledger $<
+
 # Unit tests: the rooms that know nothing of nginx.
-PURE_SRCS := $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp budget_step.cpp counter_id.cpp limit_rule.cpp redis_url.cpp) \
+PURE_SRCS := $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp book_holds.cpp book_notices.cpp \
+             budget_step.cpp counter_id.cpp limit_rule.cpp redis_url.cpp time_zone.cpp) \
              $(addprefix src/spend/,row.cpp disk_sync.cpp segment.cpp spool_room.cpp spool.cpp spool_reader.cpp columns.cpp)
 UNIT_SRCS := $(wildcard src/llm/*.cpp src/llm/tokenizer/*.cpp src/keys/*.cpp) $(PURE_SRCS) $(wildcard t/unit/*.cpp)
 UNIT_OBJS  = $(UNIT_SRCS:%.cpp=$(BUILD)/unit/%.o)

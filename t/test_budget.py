@@ -5,11 +5,14 @@ answer of exactly max_tokens, what is settled is what was held.
 """
 
 import collections
+import datetime
+import zoneinfo
 
 import httpx
 import openai
 import pytest
 
+from support import redis_state
 from support.calls import CHAT, assert_openai_error, chat
 from support.gateway import bearer
 from support.load import fire
@@ -129,6 +132,22 @@ def test_sdk_does_not_retry_an_empty_budget(gateway, mock, openai_client):
     one.wait_rows(1)
     wait_until(lambda: len(one.access_log()) == 1, "one request only")
     assert mock.count() == 0
+
+
+def test_months_of_a_time_zone(gateway, mock, redis):
+    mock.behave(tokens=TOKENS)
+    zone = "America/Sao_Paulo"
+    one = gateway(
+        redis=f"{redis.url} timeout=5s on_failure=deny", budgets=[f"global 1usd/1mo@{zone}"]
+    )
+    before = datetime.datetime.now(zoneinfo.ZoneInfo(zone))
+    assert one.client.post(CHAT, json=BODY).status_code == 200
+    start, end, used, _ = redis_state.numbers(redis.client, f"global:usd:1mo@{zone}")
+    first = before.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    assert start == first.timestamp() * 1000
+    next_month = (first + datetime.timedelta(days=32)).replace(day=1)
+    assert end == next_month.timestamp() * 1000
+    assert used == NANO_USD
 
 
 def test_redis_keys_expire(gateway, mock, redis):

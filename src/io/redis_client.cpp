@@ -58,7 +58,6 @@ RedisClient::RedisClient(RedisConfig config, std::vector<RedisCommand> setup, Ob
                    this),
       link_timer_([](void* self) noexcept { static_cast<RedisClient*>(self)->link_timer_fired(); },
                   this) {
-    reply_timer_.set_keeps_worker(true);  // requests wait for the replies
     flush_.data = this;
     flush_.log = ngx_cycle->log;
     flush_.handler = [](ngx_event_t* ev) noexcept {
@@ -145,6 +144,7 @@ bool RedisClient::submit(const RedisCommand& command, ReplyHandler& handler) noe
         return false;
     }
     ++stats_.commands;
+    reply_timer_.set_keeps_worker(true);  // someone waits for the reply
     if (!reply_timer_.armed()) {
         arm_deadline(ngx_current_msec);
     }
@@ -173,6 +173,7 @@ bool RedisClient::send(const RedisCommand& command, ReplyHandler* handler) noexc
 void RedisClient::take_reply(const redisReply& reply) noexcept {
     const Pending pending = pending_.front();
     pending_.pop_front();
+    reply_timer_.set_keeps_worker(!pending_.empty());
     if (timed_out_ > 0) {
         --timed_out_;
     }

@@ -8,12 +8,12 @@
 
 #include "ledger/book.hpp"
 #include "ledger/counter.hpp"
+#include "ledger/index_list.hpp"
 
 namespace ledger {
 
 inline constexpr uint64_t kMagic = 0x6b6f6f622d6d6c6cULL;  // "llm-book"
-inline constexpr uint32_t kLayoutVersion = 1;
-inline constexpr uint32_t kNil = UINT32_MAX;
+inline constexpr uint32_t kLayoutVersion = 2;
 inline constexpr size_t kLine = 64;
 
 struct alignas(kLine) BookHeader {
@@ -28,7 +28,11 @@ struct alignas(kLine) BookHeader {
     uint32_t free_counter, counters;
     uint32_t hand;  // of the search for idle counters
     uint32_t free_hold, holds;
-    uint32_t oldest, newest;  // ends of the holds' list by deadline
+    uint32_t untold;        // holds and debts that the true ledger has to hear of
+    Ends by_deadline;       // holds
+    Ends ended;             // holds that are to be told by id, by the time to tell them again
+    Ends waiting_debts;     // counters
+    Ends debts_in_flight;   // counters, by the time to send them again
 };
 
 struct HoldEntry {
@@ -38,20 +42,59 @@ struct HoldEntry {
 };
 
 struct alignas(kLine) Hold {
+    enum class State : uint8_t {
+        none,   // a free record
+        asked,  // the true ledger is being asked: nothing is counted here
+        held,
+        ended,  // how it ended is still to be told
+    };
+
     llm::RequestId id;
-    int64_t deadline_ms;
-    uint32_t next;          // in the hash chain or the free list
-    uint32_t older, newer;  // neighbours in the list by deadline
+    int64_t deadline_ms;  // ended: when to tell it again
+    int64_t at_ms;        // when it was made
+    Links links;          // by deadline, or of those that have ended
+    uint32_t next;        // in the hash chain or the free list
     uint32_t size;
     Owner owner;
-    bool live;
+    State state;
+    Backing backing;
+    bool as_held;   // ended: charged as it was held
+    bool in_doubt;  // something of it may still be on its way to the true ledger
+    Actual actual;  // ended
     std::array<HoldEntry, kMaxClaims> entries;
 
     std::span<HoldEntry> claims() noexcept { return {entries.data(), size}; }
+    std::span<const HoldEntry> claims() const noexcept { return {entries.data(), size}; }
+    bool live() const noexcept { return state != State::none; }
+    // What takes the place of the entry's amount at the end.
+    int64_t charged(Unit unit, int64_t held) const noexcept {
+        return !as_held ? actual_amount(unit, held, actual) : unit == Unit::parallel ? 0 : held;
+    }
 };
 
-static_assert(sizeof(BookHeader) == 128 && sizeof(Counter) == 192 && sizeof(Hold) == 640,
+static_assert(sizeof(BookHeader) == 128 && sizeof(Counter) == 320 && sizeof(Hold) == 704,
               "a changed layout wants a new kLayoutVersion");
 static_assert(std::is_trivially_copyable_v<Counter> && std::is_trivially_copyable_v<Hold>);
+
+// Marks the region busy for as long as it is being changed.
+class Book::Update {
+  public:
+    explicit Update(Book& book) noexcept : header_(*book.header_) {
+        if (header_.busy != 0) {
+            book.rebuild();
+        }
+        header_.busy = 1;
+        keep_order();
+    }
+    ~Update() noexcept {
+        keep_order();
+        header_.busy = 0;
+    }
+    Update(const Update&) = delete;
+    Update& operator=(const Update&) = delete;
+
+  private:
+    BookHeader& header_;
+};
 
 }  // namespace ledger

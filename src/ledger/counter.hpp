@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "ledger/index_list.hpp"
 #include "ledger/window.hpp"
 
 namespace ledger {
@@ -30,26 +31,55 @@ inline bool fits(int64_t wanted, int64_t limit, int64_t used) noexcept {
     return wanted < kNever && wanted <= limit - used;
 }
 
+// Answers to several workers overtake each other by less; else the clock there is another one.
+inline constexpr int64_t kReorderedUs = 10'000'000;
+
+// What the true ledger of a counter is still to be told. Sums since the counter was opened, so that
+// each step is one store: paid … sent is on its way under `id`, sent … total waits.
+struct Debt {
+    int64_t total, sent, paid;
+    int64_t at_ms;       // the last admission that it comes from
+    int64_t sent_at_ms;  // at_ms of what is on its way
+    int64_t resend_ms;   // from then on it may be sent once more
+    llm::RequestId id;
+
+    bool in_flight() const noexcept { return sent != paid; }
+    bool waits() const noexcept { return total != sent; }
+};
+
 struct alignas(64) Counter {
+    enum class Listed : uint8_t { no, waiting, in_flight };
+
     std::array<uint64_t, 2> hash;
-    int64_t length_ms;
+    int64_t length_ms;  // calendar: the time zone's number
     int64_t end_ms;  // of the window; kNever for none and sliding
     int64_t period;  // sliding: the newest slice; else how often the window has rolled
-    int64_t held;    // amounts of live holds; without those of windows that are over
     uint32_t next;   // in the hash chain or the free list
     uint32_t holds;  // claims that refer to this counter: it must stay
     Unit unit;
     WindowKind kind;
     bool live;
-    Slots used;  // settled + held: by slice if sliding, else all in the first
+    Listed listed;  // among the book's debts
+    uint8_t name_size;
+    Slots used;           // settled + held: by slice if sliding, else all in the first
+    int64_t observed_us;  // when the truth was so that it was last set to
+    Links links;          // in the list of debts
+    Debt debt;
+    std::array<char, kMaxCounterName> name;
 
-    Window window() const noexcept { return {kind, length_ms}; }
+    Window window() const noexcept {
+        return calendar() ? Window{kind, 0, length_ms} : Window{kind, length_ms};
+    }
+    bool calendar() const noexcept {
+        return kind == WindowKind::day || kind == WindowKind::week || kind == WindowKind::month;
+    }
     bool sliding() const noexcept { return kind == WindowKind::sliding; }
 
     bool is(const CounterId& id, Unit u, const Window& w) const noexcept {
         return hash == id.hash && unit == u && window() == w;
     }
 
+    // The name is not longer than kMaxCounterName.
     void open(const CounterId& id, Unit u, const Window& w, int64_t now_ms) noexcept;
     // To the window that holds now_ms. Everything below expects this to have been done.
     void roll(int64_t now_ms) noexcept;
@@ -60,26 +90,30 @@ struct alignas(64) Counter {
 
     // Without roll: what the counter holds of use to anyone at now_ms.
     bool idle(int64_t now_ms) const noexcept {
-        return holds == 0 && (now_ms >= end_ms || value(now_ms) == 0);
+        return holds == 0 && listed == Listed::no && (now_ms >= end_ms || value(now_ms) == 0);
     }
 
     void hold(int64_t amount) noexcept;
-    // Ends a hold made in `of_period` that is charged as `actual`. Without roll.
-    void settle(int64_t of_period, int64_t amount, int64_t actual) noexcept;
-    // Ends a hold as it was held; only parallel slots come back. Without roll.
-    void lapse(int64_t of_period, int64_t amount) noexcept;
-    // What recovery does instead of hold(): the holds are all that is counted anew.
-    void forget_holds() noexcept;
-    void recount_hold(int64_t of_period, int64_t amount) noexcept;
-    // `truth.used` and a fixed window's end come from elsewhere; own holds stay on top. Sliding
-    // holds count on top for as long as they run, even after their slice has gone: the strict side.
-    void observe(const CounterState& truth, int64_t now_ms) noexcept;
+    // `actual` takes the place of what was held in `of_period`. Without roll.
+    void replace(int64_t of_period, int64_t amount, int64_t actual) noexcept;
+    // `truth` comes from elsewhere: used, and when a fixed window ends, at at_us by the clock there.
+    // On top stays the debt. Not for parallel slots, nor when later news came before.
+    void observe(const CounterState& truth, int64_t at_us, int64_t now_ms) noexcept;
+    bool is_current(int64_t of_period) const noexcept { return sliding() || of_period == period; }
+
+    // Of an admission at at_ms, in the window of now_ms or an earlier one. Without parallel.
+    void owe(int64_t amount, int64_t at_ms, int64_t now_ms) noexcept;
+    // Of the present window.
+    int64_t unpaid(int64_t now_ms) const noexcept {
+        return is_over(debt.at_ms, now_ms) ? 0 : debt.total - debt.paid;
+    }
 
   private:
     // nullptr: that window is over.
     int64_t* cell(int64_t of_period) noexcept;
-    bool is_current(int64_t of_period) const noexcept { return sliding() || of_period == period; }
     int64_t longest_ms() const noexcept;
+    // The window that held at_ms is over.
+    bool is_over(int64_t at_ms, int64_t now_ms) const noexcept;
     int64_t retry_ms(int64_t now_ms, int64_t used, int64_t limit, int64_t wanted) const noexcept;
 };
 
@@ -87,25 +121,31 @@ inline void Counter::open(const CounterId& id, Unit u, const Window& w, int64_t 
     hash = id.hash;
     unit = u;
     kind = w.kind;
-    length_ms = w.length_ms;
+    length_ms = calendar() ? w.zone : w.length_ms;
     end_ms = period_at(w, now_ms, now_ms).end_ms;
     period = sliding() ? slice_of(length_ms, now_ms) : 0;
-    held = 0;
     holds = 0;
+    listed = Listed::no;
     used = {};
+    observed_us = 0;
+    debt = {};
+    name_size = static_cast<uint8_t>(std::min(id.name.size(), name.size()));
+    std::copy_n(id.name.begin(), name_size, name.begin());
 }
 
 inline int64_t Counter::longest_ms() const noexcept {
-    constexpr int64_t kDay = 86'400'000;
+    constexpr int64_t kHour = 3'600'000;
+    constexpr int64_t kDay = 24 * kHour;
+    const int64_t end_of_summer = length_ms != 0 ? 2 * kHour : 0;  // the most that clocks go back
     switch (kind) {
         case WindowKind::fixed:
             return length_ms;
         case WindowKind::day:
-            return kDay;
+            return kDay + end_of_summer;
         case WindowKind::week:
-            return 7 * kDay;
+            return 7 * kDay + end_of_summer;
         case WindowKind::month:
-            return 31 * kDay;
+            return 31 * kDay + end_of_summer;
         case WindowKind::none:
         case WindowKind::sliding:
             break;
@@ -124,7 +164,6 @@ inline void Counter::roll(int64_t now_ms) noexcept {
         ++period;
         keep_order();
         used[0] = 0;
-        held = 0;
         keep_order();
         end_ms = period_at(window(), end_ms - length_ms, now_ms).end_ms;
         return;
@@ -180,53 +219,42 @@ inline int64_t* Counter::cell(int64_t of_period) noexcept {
 inline void Counter::hold(int64_t amount) noexcept {
     int64_t& now_used = *cell(period);
     now_used = saturating_add(now_used, amount);
-    held = saturating_add(held, amount);
 }
 
-inline void Counter::settle(int64_t of_period, int64_t amount, int64_t actual) noexcept {
-    if (int64_t* charged = cell(of_period); charged != nullptr) {
+inline void Counter::replace(int64_t of_period, int64_t amount, int64_t actual) noexcept {
+    if (int64_t* charged = cell(of_period); charged != nullptr && amount != actual) {
         *charged = saturating_add(std::max<int64_t>(*charged - amount, 0), actual);
     }
-    if (is_current(of_period)) {
-        held -= amount;
-    }
-    --holds;
 }
 
-inline void Counter::lapse(int64_t of_period, int64_t amount) noexcept {
-    if (unit == Unit::parallel) {
-        settle(of_period, amount, 0);
+inline void Counter::owe(int64_t amount, int64_t at_ms, int64_t now_ms) noexcept {
+    if (debt.waits() && is_over(debt.at_ms, now_ms)) {
+        debt.total = debt.sent;  // that window is over for the true ledger too
+    }
+    debt.at_ms = std::max(debt.at_ms, at_ms);
+    debt.total = saturating_add(debt.total, amount);
+}
+
+inline bool Counter::is_over(int64_t at_ms, int64_t now_ms) const noexcept {
+    switch (kind) {
+        case WindowKind::none:
+            return false;
+        case WindowKind::sliding:
+            return slice_gone_ms(length_ms, slice_of(length_ms, at_ms)) <= now_ms;
+        case WindowKind::fixed:
+            return at_ms < end_ms - length_ms;
+        default:
+            return at_ms < period_at(window(), now_ms, now_ms).start_ms;
+    }
+}
+
+inline void Counter::observe(const CounterState& truth, int64_t at_us, int64_t now_ms) noexcept {
+    const int64_t late_us = observed_us - at_us;
+    if (unit == Unit::parallel || (late_us > 0 && late_us < kReorderedUs)) {
         return;
     }
-    if (is_current(of_period)) {
-        held -= amount;
-    }
-    --holds;
-}
-
-inline void Counter::forget_holds() noexcept {
-    held = 0;
-    holds = 0;
-    if (unit == Unit::parallel) {
-        used[0] = 0;
-    }
-}
-
-inline void Counter::recount_hold(int64_t of_period, int64_t amount) noexcept {
-    ++holds;
-    if (is_current(of_period)) {
-        held = saturating_add(held, amount);
-    }
-    if (unit == Unit::parallel) {
-        used[0] += amount;
-    }
-}
-
-inline void Counter::observe(const CounterState& truth, int64_t now_ms) noexcept {
-    if (unit == Unit::parallel) {
-        return;
-    }
-    const int64_t target = saturating_add(std::max<int64_t>(truth.used, 0), held);
+    observed_us = at_us;
+    const int64_t target = std::max<int64_t>(saturating_add(truth.used, unpaid(now_ms)), 0);
     if (sliding()) {
         set_sliding_value(used, period, length_ms, now_ms, target);
         return;

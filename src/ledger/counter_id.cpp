@@ -1,5 +1,6 @@
 #include <openssl/sha.h>
 
+#include <cstdio>
 #include <cstring>
 #include <utility>
 
@@ -13,6 +14,14 @@ CounterId make_counter_id(std::string name) {
 
     CounterId id{std::move(name), {}};
     std::memcpy(id.hash.data(), digest.data(), sizeof(id.hash));
+    if (id.name.size() > kMaxCounterName) {
+        std::array<char, 2 + 32> tail;  // '~', the hash, a terminator
+        std::snprintf(tail.data(), tail.size(), "~%016llx%016llx",
+                      static_cast<unsigned long long>(id.hash[0]),
+                      static_cast<unsigned long long>(id.hash[1]));
+        id.name.resize(kMaxCounterName - (tail.size() - 1));
+        id.name.append(tail.data());
+    }
     return id;
 }
 

@@ -37,15 +37,16 @@ enum class Unit : uint8_t { nano_usd, tokens, requests, parallel };
 enum class WindowKind : uint8_t {
     none,     // parallel: no window
     fixed,    // length_ms from the counter's first use
-    day,      // calendar, UTC
-    week,     // calendar, UTC, from Monday
-    month,    // calendar, UTC
+    day,      // calendar, of a time zone
+    week,     // from Monday
+    month,
     sliding,  // the last length_ms
 };
 
 struct Window {
     WindowKind kind = WindowKind::none;
     int64_t length_ms = 0;  // fixed and sliding
+    int64_t zone = 0;       // calendar: the time zone's number (time_zone.hpp); 0: UTC
     bool operator==(const Window&) const = default;
 };
 
@@ -57,6 +58,8 @@ struct CounterId {
     std::array<uint64_t, 2> hash{};
 };
 
+// A longer name ends in its hash instead.
+inline constexpr size_t kMaxCounterName = 80;
 CounterId make_counter_id(std::string name);
 
 struct Claim {
@@ -88,6 +91,7 @@ struct Decision {
     bool held = false;        // a hold exists and wants settle() (not so for on_failure=allow)
     size_t denied_claim = 0;  // index, if denied: the first claim that did not fit
     std::array<CounterState, kMaxClaims> states{};  // per claim, if admitted or denied
+    int64_t decided_us = 0;  // when, by the clock of a ledger elsewhere; 0: here
 };
 
 // What really was used. Counters take the amount of their unit; requests stay 1, parallel returns

@@ -4,14 +4,15 @@
 
 #include <algorithm>
 
+#include "ledger/window.hpp"
+
 namespace ledger {
 
 namespace {
 
-constexpr size_t kMostInFlight = 1024;  // settlements; leaves room for reserves in the pipeline
-constexpr int kMostErrors = 30;         // error replies to one settlement, a tick apart
+constexpr size_t kMostInFlight = 1024;  // notices; leaves room for reserves in the pipeline
 constexpr ngx_msec_t kTickMs = 1000;
-constexpr int kMostExitingTicks = 10;
+constexpr int64_t kRenewalsPerLease = 3;
 
 constexpr Actual kNothing{0, 0, false};
 
@@ -27,39 +28,53 @@ io::RedisCommand load_script_command() {
     return io::RedisCommand(3).add("SCRIPT").add("LOAD").add(redis_script());
 }
 
+// The same claims, which nothing exceeds.
+class Unlimited {
+  public:
+    explicit Unlimited(std::span<const Claim> claims) noexcept
+        : size_(std::min(claims.size(), kMaxClaims)) {
+        std::copy_n(claims.begin(), size_, claims_.begin());
+        for (Claim& claim : claims_) {
+            claim.limit = kNever;
+        }
+    }
+    operator std::span<const Claim>() const noexcept { return {claims_.data(), size_}; }
+
+  private:
+    size_t size_;
+    std::array<Claim, kMaxClaims> claims_;
+};
+
 }  // namespace
 
 // One reserve on its way. It owns itself until the reply.
 class RedisLedger::Reservation final : public io::RedisClient::ReplyHandler {
   public:
     Reservation(RedisLedger& ledger, const llm::RequestId& id, std::span<const Claim> claims,
-                Waiter& waiter, io::RedisCommand command)
+                Waiter& waiter)
         : ledger_(ledger),
           id_(id),
           claims_(claims.begin(), claims.end()),
           waiter_(&waiter),
-          command_(std::move(command)) {}
+          command_(ledger.reserve_command(id, claims)) {}
 
     bool send() noexcept { return ledger_.client_.submit(command_, *this); }
 
-    void forget_waiter() noexcept { waiter_ = nullptr; }
+    void abandon() noexcept { waiter_ = nullptr; }
 
-    void on_timeout() noexcept override { fall_back(); }
+    void on_timeout() noexcept override {
+        if (waiter_ != nullptr) {
+            fall_back();
+        }
+    }
 
     void on_reply(const redisReply* reply) noexcept override {
         if (reply != nullptr && waiter_ != nullptr && script_is_missing(*reply) && resend()) {
             return;
         }
         const std::unique_ptr<Reservation> self(this);
-        Decision decision;
-        const RedisVerdict verdict = reply == nullptr
-                                         ? RedisVerdict::no_answer
-                                         : decode_reserve(*reply, claims_.size(), decision);
-        if (verdict == RedisVerdict::admitted || verdict == RedisVerdict::denied) {
-            ledger_.observe(claims_, decision);
-            decided(decision);
-        } else {
-            undecided();
+        if (!answered_) {
+            take(reply);
         }
     }
 
@@ -72,33 +87,29 @@ class RedisLedger::Reservation final : public io::RedisClient::ReplyHandler {
         return send();
     }
 
-    void decided(const Decision& decision) noexcept {
-        if (waiter_ != nullptr) {
-            ledger_.stats_.denied += decision.outcome == Outcome::denied ? 1 : 0;
-            answer(decision);
-        } else if (decision.held && !admitted_elsewhere_) {
-            ledger_.release(RedisOp::settle, id_, claims_);
+    void take(const redisReply* reply) noexcept {
+        Decision decision;
+        const RedisVerdict verdict = reply == nullptr
+                                         ? RedisVerdict::no_answer
+                                         : decode_reserve(*reply, claims_.size(), decision);
+        const bool decided = verdict == RedisVerdict::admitted || verdict == RedisVerdict::denied;
+        if (decided) {
+            ledger_.local_.heard(id_, decision);
         }
-    }
-
-    // Redis may have made the hold or may still do so.
-    void undecided() noexcept {
-        fall_back();
-        if (!admitted_elsewhere_) {
-            ledger_.release(RedisOp::charge, id_, claims_);
-        }
-    }
-
-    void fall_back() noexcept {
         if (waiter_ == nullptr) {
-            return;
+            ledger_.release(id_);
+        } else if (decided) {
+            answer(decision);
+        } else {
+            fall_back();
         }
-        const Decision decision = ledger_.fall_back(id_, claims_, *waiter_);
-        admitted_elsewhere_ = decision.outcome == Outcome::admitted;
-        answer(decision);
     }
+
+    void fall_back() noexcept { answer(ledger_.fall_back(id_, claims_, true)); }
 
     void answer(const Decision& decision) noexcept {
+        answered_ = true;
+        ledger_.stats_.denied += decision.outcome == Outcome::denied ? 1 : 0;
         Waiter* waiter = std::exchange(waiter_, nullptr);
         ledger_.waiting_.erase(waiter);
         waiter->on_decision(decision);
@@ -107,72 +118,59 @@ class RedisLedger::Reservation final : public io::RedisClient::ReplyHandler {
     RedisLedger& ledger_;
     llm::RequestId id_;
     std::vector<Claim> claims_;
-    Waiter* waiter_;  // nullptr: has heard, or is gone
+    Waiter* waiter_;  // nullptr: has been answered, or is gone
     io::RedisCommand command_;
-    bool admitted_elsewhere_ = false;  // its settlement will charge Redis, hold or no hold
+    bool answered_ = false;
     bool resent_ = false;
 };
 
-// A settle or charge until Redis has acknowledged it. In the queue, or in flight and its own owner.
-class RedisLedger::Settlement final : public io::RedisClient::ReplyHandler {
+// A notice on its way. It owns itself until the reply.
+class RedisLedger::Telling final : public io::RedisClient::ReplyHandler {
   public:
-    Settlement(RedisLedger& ledger, io::RedisCommand command)
-        : ledger_(ledger), command_(std::move(command)) {}
-
-    bool send() noexcept { return ledger_.client_.submit(command_, *this); }
+    Telling(RedisLedger& ledger, const NoticeRef& notice) noexcept
+        : ledger_(ledger), notice_(notice) {}
 
     void on_timeout() noexcept override {}
 
     void on_reply(const redisReply* reply) noexcept override {
-        std::unique_ptr<Settlement> self(this);
+        const std::unique_ptr<Telling> self(this);
         --ledger_.in_flight_;
         if (reply == nullptr) {
-            ledger_.requeue(std::move(self));
-        } else if (is_error(*reply)) {
-            refused(*reply, std::move(self));
+            ledger_.local_.untold(notice_);
+        } else if (script_is_missing(*reply)) {
+            ledger_.load_script();
+            ledger_.local_.untold(notice_);
+        } else if (!is_error(*reply)) {
+            ledger_.local_.told(notice_);
+            if (notice_.first) {
+                ledger_.forget(notice_.id);
+            }
         }
-        ledger_.flush();
+        ledger_.tell();
     }
 
   private:
-    void refused(const redisReply& error, std::unique_ptr<Settlement> self) noexcept {
-        if (script_is_missing(error)) {
-            ledger_.load_script();
-        } else {
-            ledger_.paused_ = true;
-        }
-        if (++errors_ > kMostErrors) {
-            ++ledger_.stats_.dropped;
-            return;
-        }
-        ledger_.requeue(std::move(self));
-    }
-
     RedisLedger& ledger_;
-    io::RedisCommand command_;
-    int errors_ = 0;
+    NoticeRef notice_;
 };
-
-size_t RedisLedger::IdHash::operator()(const llm::RequestId& id) const noexcept {
-    uint64_t random_half;  // of a UUIDv7: random but for two bits
-    std::memcpy(&random_half, id.bytes.data() + 8, sizeof random_half);
-    return random_half;
-}
 
 RedisLedger::RedisLedger(RedisLedgerConfig config, ShmLedger& local)
     : config_(std::move(config)),
       local_(local),
       script_load_(*this),
-      renewals_(*this),
+      housekeeping_(*this),
       load_command_(load_script_command()),
       tick_([](void* self) noexcept { static_cast<RedisLedger*>(self)->tick(); }, this),
+      lease_([](void* self) noexcept { static_cast<RedisLedger*>(self)->renew_lease(); }, this),
       client_(config_.redis, {load_script_command()}, *this) {
     client_.connect();
+    tick_.arm(kTickMs);
+    renew_lease();
 }
 
 RedisLedger::~RedisLedger() {
     for (const auto& [waiter, reservation] : waiting_) {
-        reservation->forget_waiter();
+        reservation->abandon();
     }
     client_.close();
 }
@@ -182,16 +180,14 @@ std::optional<Decision> RedisLedger::reserve(const llm::RequestId& id,
                                              Waiter& waiter) noexcept {
     ++stats_.reserves;
     if (!client_.accepts()) {
-        return fall_back(id, claims, waiter);
+        return fall_back(id, claims, false);
+    }
+    if (!local_.ask(id, claims)) {
+        ++stats_.denied_unavailable;
+        return Decision{};
     }
     try {
-        std::array<int64_t, kMaxClaims> amounts;
-        std::transform(claims.begin(), claims.end(), amounts.begin(),
-                       [](const Claim& claim) { return claim.amount; });
-        auto reservation =
-            std::make_unique<Reservation>(*this, id, claims, waiter,
-                                          encode({RedisOp::reserve, config_.key_prefix, id, claims,
-                                                  amounts, config_.hold_ttl_ms, io::wall_ms()}));
+        auto reservation = std::make_unique<Reservation>(*this, id, claims, waiter);
         const auto [place, _] = waiting_.insert_or_assign(&waiter, reservation.get());
         if (reservation->send()) {
             reservation.release();
@@ -201,102 +197,124 @@ std::optional<Decision> RedisLedger::reserve(const llm::RequestId& id,
     } catch (const std::bad_alloc&) {
         // as if Redis were gone
     }
-    return fall_back(id, claims, waiter);
+    return fall_back(id, claims, true);
 }
 
+// `asked`: Redis may hold it, now or later.
 Decision RedisLedger::fall_back(const llm::RequestId& id, std::span<const Claim> claims,
-                                Waiter& waiter) noexcept {
+                                bool asked) noexcept {
+    const auto decide = [&](std::span<const Claim> wanted) {
+        return asked ? local_.judge_asked(id, wanted) : local_.reserve_owed(id, wanted);
+    };
     Decision decision;
     if (config_.on_failure == OnFailure::local) {
-        decision = local_.reserve(id, claims, waiter).value_or(Decision{});
+        decision = decide(claims);
         ++stats_.fallback_local;
-        stats_.denied += decision.outcome == Outcome::denied ? 1 : 0;
     } else if (config_.on_failure == OnFailure::allow) {
-        decision.outcome = Outcome::admitted;
+        decision = decide(Unlimited(claims));
+        decision.outcome = Outcome::admitted;  // also without room for it
         ++stats_.fallback_allowed;
     }
-    if (decision.outcome == Outcome::unavailable) {
-        ++stats_.denied_unavailable;
-    }
-    if (decision.outcome == Outcome::admitted && !remember(id, decision.held)) {
-        ++stats_.dropped;
+    stats_.denied_unavailable += decision.outcome == Outcome::unavailable ? 1 : 0;
+    if (decision.outcome != Outcome::admitted && asked) {
+        release(id);
     }
     return decision;
 }
 
-bool RedisLedger::remember(const llm::RequestId& id, bool local) noexcept {
-    if (elsewhere_.size() >= config_.max_unsettled) {
-        return false;
-    }
-    try {
-        elsewhere_.insert_or_assign(id, Elsewhere{local, io::wall_ms()});
-        return true;
-    } catch (const std::bad_alloc&) {
-        return false;
-    }
-}
-
 void RedisLedger::abandon(Waiter& waiter) noexcept {
     if (const auto found = waiting_.find(&waiter); found != waiting_.end()) {
-        found->second->forget_waiter();
+        found->second->abandon();
         waiting_.erase(found);
     }
 }
 
-void RedisLedger::settle(const llm::RequestId& id, std::span<const Claim> claims,
+void RedisLedger::settle(const llm::RequestId& id, std::span<const Claim>,
                          const Actual& actual) noexcept {
-    RedisOp op = RedisOp::settle;
-    int64_t at_ms = io::wall_ms();
-    if (const auto found = elsewhere_.find(id); found != elsewhere_.end()) {
-        if (found->second.local) {
-            local_.settle(id, claims, actual);
-        }
-        op = RedisOp::charge;
-        at_ms = found->second.admitted_ms;
-        elsewhere_.erase(found);
-    }
-    try {
-        enqueue(command(op, id, claims, actual, at_ms));
-    } catch (const std::bad_alloc&) {
-        ++stats_.dropped;
-    }
+    local_.settle(id, actual);
+    tell();
 }
 
-// Gives a hold back that nobody uses. charge: it may not have been made yet, then it never will.
-void RedisLedger::release(RedisOp op, const llm::RequestId& id,
-                          std::span<const Claim> claims) noexcept {
-    ++stats_.late_released;
-    try {
-        enqueue(command(op, id, claims, kNothing, io::wall_ms()));
-    } catch (const std::bad_alloc&) {
-        ++stats_.dropped;
-    }
+// Gives a hold back that nobody uses; one that Redis has not made yet never will be.
+void RedisLedger::release(const llm::RequestId& id) noexcept {
+    local_.settle(id, kNothing);
+    tell();
 }
 
 void RedisLedger::renew(const llm::RequestId& id, std::span<const Claim> claims) noexcept {
-    if (const auto found = elsewhere_.find(id); found != elsewhere_.end() && found->second.local) {
-        local_.renew(id, claims);
-    }
+    local_.renew(id, claims);
     try {
-        renewals_.submit(command(RedisOp::renew, id, claims, kNothing, io::wall_ms()));
+        housekeeping_.submit(renew_hold(config_.key_prefix, id, config_.hold_ttl_ms));
+        for (const Claim& claim : claims) {
+            if (claim.unit == Unit::parallel) {
+                housekeeping_.submit(
+                    renew_counter(config_.key_prefix, *claim.counter, config_.hold_ttl_ms));
+            }
+        }
     } catch (const std::bad_alloc&) {
-        // the hold lapses at its old deadline
+        // they end in their time
     }
 }
 
-io::RedisCommand RedisLedger::command(RedisOp op, const llm::RequestId& id,
-                                      std::span<const Claim> claims, const Actual& actual,
-                                      int64_t at_ms) const {
-    std::array<int64_t, kMaxClaims> amounts;
-    std::transform(claims.begin(), claims.end(), amounts.begin(),
-                   [&actual](const Claim& claim) { return actual_amount(claim, actual); });
-    return encode({op, config_.key_prefix, id, claims, amounts, config_.hold_ttl_ms, at_ms});
+void RedisLedger::renew_lease() noexcept {
+    try {
+        housekeeping_.submit(
+            ledger::renew_lease(config_.key_prefix, local_.number(), config_.lease_ttl_ms));
+    } catch (const std::bad_alloc&) {
+        // the next renewal is in time too
+    }
+    lease_.arm(static_cast<ngx_msec_t>(config_.lease_ttl_ms / kRenewalsPerLease));
 }
 
-void RedisLedger::observe(std::span<const Claim> claims, const Decision& decision) noexcept {
-    if (config_.on_failure == OnFailure::local) {
-        local_.observe(claims, decision);
+// What Redis remembers of an ended request would go by itself, but a day of them is much.
+void RedisLedger::forget(const llm::RequestId& ended) noexcept {
+    ended_[n_ended_++] = ended;
+    if (n_ended_ == ended_.size()) {
+        forget_ended_requests();
     }
+}
+
+void RedisLedger::forget_ended_requests() noexcept {
+    try {
+        if (n_ended_ > 0) {
+            housekeeping_.submit(forget_ended(config_.key_prefix, {ended_.data(), n_ended_}));
+        }
+    } catch (const std::bad_alloc&) {
+        // they go by themselves
+    }
+    n_ended_ = 0;
+}
+
+io::RedisCommand RedisLedger::command(RedisCall call) const {
+    call.prefix = config_.key_prefix;
+    call.hold_ttl_ms = config_.hold_ttl_ms;
+    call.lease_ttl_ms = config_.lease_ttl_ms;
+    return encode(call);
+}
+
+io::RedisCommand RedisLedger::reserve_command(const llm::RequestId& id,
+                                              std::span<const Claim> claims) const {
+    std::array<RedisClaim, kMaxClaims> each;
+    std::transform(claims.begin(), claims.end(), each.begin(), [](const Claim& c) {
+        return RedisClaim{c.counter->name, c.unit, c.window, c.limit, c.amount};
+    });
+    RedisCall call{RedisOp::reserve, {}, id, {each.data(), claims.size()}};
+    call.worker = local_.number();
+    call.at_ms = io::wall_ms();
+    return command(call);
+}
+
+io::RedisCommand RedisLedger::settle_command(const Notice& notice) const {
+    std::array<RedisClaim, kMaxClaims> each;
+    std::transform(notice.parts.begin(), notice.parts.begin() + notice.size, each.begin(),
+                   [](const Notice::Part& p) {
+                       const std::string_view name(p.name.data(), p.name_size);
+                       return RedisClaim{name, p.unit, p.window, p.held, p.actual};
+                   });
+    RedisCall call{RedisOp::settle, {}, notice.id, {each.data(), notice.size}};
+    call.worker = notice.worker;
+    call.at_ms = notice.at_ms;
+    return command(call);
 }
 
 // Replies come in order: whatever is sent after this finds the script.
@@ -317,51 +335,50 @@ void RedisLedger::Background::on_reply(const redisReply* reply) noexcept {
     }
 }
 
-void RedisLedger::enqueue(io::RedisCommand command) {
-    if (unsettled() >= config_.max_unsettled) {
-        ++stats_.dropped;
-        return;
-    }
-    queued_.push_back(std::make_unique<Settlement>(*this, std::move(command)));
-    flush();
-    if (!tick_.armed()) {
-        tick_.arm(kTickMs);
+void RedisLedger::tell() noexcept {
+    while (client_.ready() && in_flight_ < kMostInFlight) {
+        const auto notice = local_.next_notice(fresh_id());
+        if (!notice) {
+            return;
+        }
+        if (!tell(*notice)) {
+            local_.untold(*notice);
+            return;
+        }
     }
 }
 
-void RedisLedger::requeue(std::unique_ptr<Settlement> settlement) noexcept {
-    ++stats_.settle_retries;
+bool RedisLedger::tell(const Notice& notice) noexcept {
     try {
-        queued_.push_back(std::move(settlement));
+        auto telling = std::make_unique<Telling>(*this, notice);
+        if (!client_.submit(settle_command(notice), *telling)) {
+            return false;
+        }
+        telling.release();
     } catch (const std::bad_alloc&) {
-        ++stats_.dropped;
+        return false;
     }
-}
-
-void RedisLedger::flush() noexcept {
-    while (!paused_ && !queued_.empty() && in_flight_ < kMostInFlight && queued_.front()->send()) {
-        queued_.front().release();  // its own owner now, until the reply
-        queued_.pop_front();
-        ++in_flight_;
-    }
-    tick_.set_keeps_worker(unsettled() > 0 && exiting_ticks_ < kMostExitingTicks);
+    ++in_flight_;
+    stats_.told_again += notice.first ? 0 : 1;
+    return true;
 }
 
 void RedisLedger::tick() noexcept {
-    paused_ = false;
-    exiting_ticks_ += ngx_exiting ? 1 : 0;
-    flush();
-    if (unsettled() > 0) {
-        tick_.arm(kTickMs);
-    }
+    forget_ended_requests();
+    tell();
+    tick_.arm(kTickMs);
+}
+
+llm::RequestId RedisLedger::fresh_id() noexcept {
+    const std::array<uint64_t, 2> words{random_(), random_()};
+    std::array<uint8_t, 10> bytes;
+    std::memcpy(bytes.data(), words.data(), bytes.size());
+    return llm::make_request_id(io::wall_ms(), bytes);
 }
 
 void RedisLedger::drain(int64_t max_ms) noexcept {
-    if (unsettled() > 0) {
-        paused_ = false;
-        flush();
-        client_.drain(max_ms);
-    }
+    tell();
+    client_.drain(max_ms);
 }
 
 }  // namespace ledger

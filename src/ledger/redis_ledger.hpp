@@ -7,14 +7,14 @@
 //   deny   unavailable
 //   allow  admitted, and charged to Redis afterwards
 //
-// What is to be settled waits in a bounded queue until Redis has acknowledged it; all of it may be
-// sent twice, Redis counts it once. What the queue cannot take is counted as dropped; its hold
-// lapses. A queue that is not empty keeps a worker that shuts down for up to 10 s.
+// What Redis is still to be told waits in the node's shared memory until Redis has acknowledged it,
+// for any worker to tell it: workers may be reloaded or killed meanwhile. All of it may be sent
+// twice, Redis counts it once.
 //
 // One per worker, made in init_process.
 
-#include <deque>
 #include <memory>
+#include <random>
 #include <unordered_map>
 
 #include "io/redis_client.hpp"
@@ -30,8 +30,8 @@ struct RedisLedgerConfig {
     io::RedisConfig redis;
     OnFailure on_failure = OnFailure::local;
     std::string key_prefix = "llm:{l}:";  // with a hash tag: all keys in one cluster slot
-    int64_t hold_ttl_ms = 600'000;        // longer than a request lives without renew()
-    size_t max_unsettled = 100'000;
+    int64_t hold_ttl_ms = 3'600'000;      // longer than a request lives without renew()
+    int64_t lease_ttl_ms = 15'000;        // a dead worker's parallel slots come back after it
 };
 
 // Since the worker started.
@@ -39,11 +39,9 @@ struct RedisLedgerStats {
     uint64_t reserves = 0;
     uint64_t denied = 0;              // by Redis or by the local ledger
     uint64_t fallback_local = 0;      // decided by the local ledger
-    uint64_t fallback_allowed = 0;    // admitted unseen
+    uint64_t fallback_allowed = 0;    // admitted whatever is used
     uint64_t denied_unavailable = 0;  // no decision
-    uint64_t late_released = 0;       // reserves given back because nobody uses them
-    uint64_t settle_retries = 0;      // settlements sent again
-    uint64_t dropped = 0;             // settlements given up
+    uint64_t told_again = 0;          // settlements and debts sent once more
 };
 
 class RedisLedger final : public Ledger, private io::RedisClient::Observer {
@@ -54,27 +52,24 @@ class RedisLedger final : public Ledger, private io::RedisClient::Observer {
     RedisLedger(const RedisLedger&) = delete;
     RedisLedger& operator=(const RedisLedger&) = delete;
 
-    // A waiter waits for one reserve at a time.
+    // A waiter waits for one reserve at a time. unavailable also: the shared memory is full.
     std::optional<Decision> reserve(const llm::RequestId& id, std::span<const Claim> claims,
                                     Waiter& waiter) noexcept override;
     void abandon(Waiter& waiter) noexcept override;
-
-    // Owed for every admitted request, also for one that was admitted without a hold.
     void settle(const llm::RequestId& id, std::span<const Claim> claims,
                 const Actual& actual) noexcept override;
-
     void renew(const llm::RequestId& id, std::span<const Claim> claims) noexcept override;
 
-    // For exit_process: waits, blocking, for what is still unsettled.
+    // For exit_process: waits, blocking, until Redis has been told everything. What it has not
+    // been told then is left to other workers.
     void drain(int64_t max_ms) noexcept;
 
     const RedisLedgerStats& stats() const noexcept { return stats_; }
-    size_t unsettled() const noexcept { return queued_.size() + in_flight_; }
     const io::RedisClient& client() const noexcept { return client_; }
 
   private:
     class Reservation;
-    class Settlement;
+    class Telling;
 
     // Commands whose answer decides nothing.
     class Background final : public io::RedisClient::ReplyHandler {
@@ -90,44 +85,37 @@ class RedisLedger final : public Ledger, private io::RedisClient::Observer {
         size_t waiting_ = 0;
     };
 
-    // An admission that Redis did not make, or not to our knowledge.
-    struct Elsewhere {
-        bool local = false;  // held in the local ledger
-        int64_t admitted_ms = 0;
-    };
-
-    struct IdHash {
-        size_t operator()(const llm::RequestId& id) const noexcept;
-    };
-
-    void on_ready() noexcept override { flush(); }
+    void on_ready() noexcept override { tell(); }
     Decision fall_back(const llm::RequestId& id, std::span<const Claim> claims,
-                       Waiter& waiter) noexcept;
-    bool remember(const llm::RequestId& id, bool local) noexcept;
-    void observe(std::span<const Claim> claims, const Decision& decision) noexcept;
-    io::RedisCommand command(RedisOp op, const llm::RequestId& id, std::span<const Claim> claims,
-                             const Actual& actual, int64_t at_ms) const;
-    void release(RedisOp op, const llm::RequestId& id, std::span<const Claim> claims) noexcept;
-    void load_script() noexcept;
+                       bool asked) noexcept;
+    void release(const llm::RequestId& id) noexcept;
+    io::RedisCommand reserve_command(const llm::RequestId& id,
+                                     std::span<const Claim> claims) const;
+    io::RedisCommand settle_command(const Notice& notice) const;
+    io::RedisCommand command(RedisCall call) const;
 
-    void enqueue(io::RedisCommand command);
-    void requeue(std::unique_ptr<Settlement> settlement) noexcept;
-    void flush() noexcept;
+    void tell() noexcept;
+    bool tell(const Notice& notice) noexcept;
     void tick() noexcept;
+    void load_script() noexcept;
+    void forget(const llm::RequestId& ended) noexcept;
+    void forget_ended_requests() noexcept;
+    void renew_lease() noexcept;
+    llm::RequestId fresh_id() noexcept;
 
     RedisLedgerConfig config_;
     ShmLedger& local_;
     RedisLedgerStats stats_;
     std::unordered_map<Waiter*, Reservation*> waiting_;
-    std::unordered_map<llm::RequestId, Elsewhere, IdHash> elsewhere_;
-    std::deque<std::unique_ptr<Settlement>> queued_;
-    size_t in_flight_ = 0;  // settlements that wait for their reply, owned by the client until then
-    bool paused_ = false;   // Redis refuses settlements: until the next tick
+    size_t in_flight_ = 0;  // notices that wait for their reply, owned by the client until then
     Background script_load_;
-    Background renewals_;
+    Background housekeeping_;
+    std::array<llm::RequestId, 64> ended_;  // settled, and still remembered by Redis
+    size_t n_ended_ = 0;
+    std::mt19937_64 random_{std::random_device{}()};
     io::RedisCommand load_command_;
     io::Timer tick_;
-    int exiting_ticks_ = 0;
+    io::Timer lease_;
     io::RedisClient client_;  // last: its end calls back into the rest
 };
 

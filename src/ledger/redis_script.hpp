@@ -3,24 +3,28 @@
 // The Redis side of the ledger's rules: one Lua script, which is atomic, and its arguments.
 //
 // Keys begin with one prefix that carries a hash tag (default "llm:{l}:"), because a script may
-// only touch keys of one cluster slot.
+// only touch keys of one cluster slot. Numbers are packed as little-endian doubles.
 //   <prefix><counter name>
-//     fixed, calendar: hash, s and e: start and end of the window (Unix ms), u: used,
-//                      r: 1 if there was a window before
-//     sliding:         hash, slice number: used in it
-//     parallel:        sorted set, request id "/" claim index: deadline
+//     fixed, calendar: start and end of the window (Unix ms), used, 1 if there was one before
+//     sliding:         the newest slice, then used in each of the last ones, by its place
+//     parallel:        when its time to live was set; per worker: its number, the lease, slots taken
 //   <prefix>hold:<request id>
-//     "<deadline> <window> <amount> <window> <amount> …", a pair per claim; or "done"
+//     per claim: its window; or the text "done" for a day after the settlement, or until the node has
+//     heard of it: a settlement counts once, and a reserve that arrives after it is void
+//   <prefix>lease:<worker>
+//     for as long as the worker renews it, its parallel slots are taken; a lease made anew begins
+//     with none
 //
-// `used` contains what is held: a hold that lapses (its deadline passes) is thereby charged as
-// held, with nothing left to do; only parallel slots are given back, when their counter is next
-// looked at. A hold outlives its deadline by an hour, so that a settlement can tell a lapsed hold
-// from none. Every key but that of a counter without a window has a time to live, so Redis must
+// `used` contains what is held: a hold that nobody settles is thereby charged as held, with nothing
+// left to do; only parallel slots come back, when the lease of their worker has ended and someone
+// needs them. Every key but that of a counter without a window has a time to live, so Redis must
 // not evict (maxmemory-policy noeviction).
 //
 // The clock is Redis's own (TIME), the same for all nodes. Only the bounds of calendar windows come
-// from the node; a counter never goes back to an earlier window.
-// Lua computes in doubles: amounts are exact up to 9e15. Redis 5 or later.
+// from the node; a counter never goes back to an earlier window, unless the later one lies in the
+// future.
+// Amounts are exact up to 2^53; limits end below that (kMaxLimit), larger amounts count as the
+// least that fits no limit. Redis 5 or later.
 
 #include <array>
 #include <span>
@@ -41,33 +45,46 @@ const std::string& redis_script_sha();
 enum class RedisOp : uint8_t {
     // Admits all claims and makes the hold, or does nothing. A hold that exists is admitted again.
     reserve,
-    // Replaces the held amounts by the actual ones and ends the hold. Without a hold: nothing.
+    // Ends the hold: the actual amounts take the place of the held ones. Without a hold (lost with
+    // Redis's memory, or never made) they are added to the windows of `at_ms`, if those still
+    // count. Once per request id.
     settle,
-    // settle, or without a hold adds the amounts to the windows of `at_ms`. Once per request id,
-    // remembered for an hour: a reserve of this id that arrives later is void.
-    charge,
-    // Moves the deadline of a hold.
-    renew,
+};
+
+struct RedisClaim {
+    std::string_view counter;
+    Unit unit = Unit::nano_usd;
+    Window window;
+    int64_t limit_or_held = 0;  // to reserve: the limit; to settle: what was reserved
+    int64_t amount = 0;         // to hold, or actual
 };
 
 struct RedisCall {
     RedisOp op = RedisOp::reserve;
     std::string_view prefix;
     llm::RequestId id;
-    std::span<const Claim> claims;
-    std::span<const int64_t> amounts;  // per claim: to hold (reserve) or actual (settle, charge)
+    std::span<const RedisClaim> claims;  // at most kMaxClaims, each on a counter of its own
+    uint64_t worker = 0;                 // who reserves, or reserved; below 2^53
+    int64_t at_ms = 0;                   // Unix time of the admission
     int64_t hold_ttl_ms = 0;
-    // Unix time of the admission: its calendar windows are meant, and charge goes to its windows.
-    int64_t at_ms = 0;
+    int64_t lease_ttl_ms = 0;
 };
 
 io::RedisCommand encode(const RedisCall& call);
+
+// Each of these lives on for that long, if it is there.
+io::RedisCommand renew_hold(std::string_view prefix, const llm::RequestId& id, int64_t ttl_ms);
+io::RedisCommand renew_counter(std::string_view prefix, const CounterId& counter, int64_t ttl_ms);
+io::RedisCommand renew_lease(std::string_view prefix, uint64_t worker, int64_t ttl_ms);
+
+// Forgets that these requests have ended: nothing of them is on its way any more.
+io::RedisCommand forget_ended(std::string_view prefix, std::span<const llm::RequestId> ids);
 
 // Outcomes of `reserve` in Redis.
 enum class RedisVerdict : uint8_t {
     denied,
     admitted,
-    void_id,   // this request was charged already
+    void_id,   // this request was settled already
     no_answer  // not an answer of the script: an error reply, or something else altogether
 };
 

@@ -11,7 +11,7 @@ namespace ledger {
 class ShmLedger final : public Ledger {
   public:
     // Both outlive the ledger.
-    ShmLedger(const Book& book, ngx_shmtx_t& mutex) noexcept;
+    ShmLedger(const Book& book, ngx_shmtx_t& mutex);
 
     std::optional<Decision> reserve(const llm::RequestId& id, std::span<const Claim> claims,
                                     Waiter& waiter) noexcept override;
@@ -21,9 +21,16 @@ class ShmLedger final : public Ledger {
                 const Actual& actual) noexcept override;
 
 
-    // What another ledger decided about these claims, as the node's last known state. See
-    // Book::observe.
-    void observe(std::span<const Claim> claims, const Decision& decision) noexcept;
+    // For a ledger elsewhere that this one stands in for, and keeps what it is to be told: see Book.
+    uint64_t number() const noexcept { return owner_.number; }
+    bool ask(const llm::RequestId& id, std::span<const Claim> claims) noexcept;
+    void heard(const llm::RequestId& id, const Decision& decision) noexcept;
+    Decision judge_asked(const llm::RequestId& id, std::span<const Claim> claims) noexcept;
+    Decision reserve_owed(const llm::RequestId& id, std::span<const Claim> claims) noexcept;
+    void settle(const llm::RequestId& id, const Actual& actual) noexcept;
+    std::optional<Notice> next_notice(const llm::RequestId& fresh) noexcept;
+    void told(const NoticeRef& notice) noexcept;
+    void untold(const NoticeRef& notice) noexcept;
 
     CounterState peek(const Claim& claim) noexcept;
     BookCounts counts() noexcept;

@@ -4,6 +4,8 @@
 #include <charconv>
 #include <chrono>
 
+#include "ledger/time_zone.hpp"
+
 namespace ledger {
 
 namespace {
@@ -23,6 +25,8 @@ Period fixed_period(int64_t length_ms, int64_t anchor_ms, int64_t now_ms) noexce
     return {start, start + length_ms};
 }
 
+// The calendar's periods are of the time that clocks show there.
+
 Period week_period(int64_t now_ms) noexcept {
     constexpr int64_t kFirstMonday = 4 * kDay;  // 1970-01-05
     return fixed_period(7 * kDay, kFirstMonday, now_ms);
@@ -38,6 +42,24 @@ Period month_period(int64_t now_ms) noexcept {
     return {first_day_ms(month), first_day_ms(month + months{1})};
 }
 
+Period calendar_period(WindowKind kind, int64_t now_ms) noexcept {
+    switch (kind) {
+        case WindowKind::day:
+            return fixed_period(kDay, 0, now_ms);
+        case WindowKind::week:
+            return week_period(now_ms);
+        default:
+            return month_period(now_ms);
+    }
+}
+
+Period zone_period(WindowKind kind, const TimeZone& zone, int64_t now_ms) noexcept {
+    const int64_t offset_ms = zone.offset_at(floor_div(now_ms, kSecond)) * kSecond;
+    const Period there = calendar_period(kind, now_ms + offset_ms);
+    const auto when = [&zone](int64_t local_ms) { return zone.when(local_ms / kSecond) * kSecond; };
+    return {when(there.start_ms), when(there.end_ms)};
+}
+
 struct LengthUnit {
     std::string_view suffix;
     int64_t ms;
@@ -50,6 +72,20 @@ std::string length_text(int64_t length_ms) {
         std::find_if(kLengthUnits.begin(), kLengthUnits.end() - 1,
                      [length_ms](const LengthUnit& u) { return length_ms % u.ms == 0; });
     return std::to_string(length_ms / unit->ms).append(unit->suffix);
+}
+
+std::optional<WindowKind> calendar_kind(std::string_view period) noexcept {
+    if (period == "1d") {
+        return WindowKind::day;
+    }
+    if (period == "1w") {
+        return WindowKind::week;
+    }
+    return period == "1mo" ? std::optional(WindowKind::month) : std::nullopt;
+}
+
+std::string with_zone(std::string period, int64_t zone) {
+    return zone == 0 ? period : period.append("@").append(time_zone_name(zone));
 }
 
 std::optional<Window> parse_fixed(std::string_view text) noexcept {
@@ -80,11 +116,12 @@ Period period_at(const Window& window, int64_t anchor_ms, int64_t now_ms) noexce
         case WindowKind::fixed:
             return fixed_period(window.length_ms, anchor_ms, now_ms);
         case WindowKind::day:
-            return fixed_period(kDay, 0, now_ms);
         case WindowKind::week:
-            return week_period(now_ms);
-        case WindowKind::month:
-            return month_period(now_ms);
+        case WindowKind::month: {
+            const TimeZone* zone = window.zone == 0 ? nullptr : find_time_zone(window.zone);
+            return zone == nullptr ? calendar_period(window.kind, now_ms)
+                                   : zone_period(window.kind, *zone, now_ms);
+        }
         case WindowKind::none:
         case WindowKind::sliding:
             break;
@@ -180,17 +217,16 @@ void set_sliding_value(Slots& slots, int64_t newest, int64_t length_ms, int64_t 
     }
 }
 
-std::optional<Window> parse_window(std::string_view text) noexcept {
-    if (text == "1d@UTC") {
-        return Window{WindowKind::day, 0};
+std::optional<Window> parse_window(std::string_view text) {
+    const size_t at = text.find('@');
+    const std::string_view period = text.substr(0, at);
+    const bool has_zone = at != std::string_view::npos;
+    const auto kind = calendar_kind(period);
+    if (!kind || (*kind == WindowKind::day && !has_zone)) {
+        return has_zone || text.empty() ? std::nullopt : parse_fixed(text);
     }
-    if (text == "1w") {
-        return Window{WindowKind::week, 0};
-    }
-    if (text == "1mo") {
-        return Window{WindowKind::month, 0};
-    }
-    return text.empty() ? std::nullopt : parse_fixed(text);
+    const auto zone = has_zone ? time_zone_number(text.substr(at + 1)) : std::optional<int64_t>(0);
+    return zone ? std::optional(Window{*kind, 0, *zone}) : std::nullopt;
 }
 
 std::string to_string(const Window& window) {
@@ -200,11 +236,11 @@ std::string to_string(const Window& window) {
         case WindowKind::sliding:
             return "sliding-" + length_text(window.length_ms);
         case WindowKind::day:
-            return "1d@UTC";
+            return std::string("1d@").append(time_zone_name(window.zone));
         case WindowKind::week:
-            return "1w";
+            return with_zone("1w", window.zone);
         case WindowKind::month:
-            return "1mo";
+            return with_zone("1mo", window.zone);
         case WindowKind::none:
             break;
     }

@@ -8,7 +8,8 @@
 //     fixed     start' = start + ⌊(now - start) / length⌋ · length,  end' = start' + length;
 //               a counter that is not there (never used, or forgotten after its window) starts at
 //               now
-//     calendar  the UTC day, ISO week (from Monday 00:00) or month that holds now
+//     calendar  the day, ISO week (from Monday 00:00) or month of the time zone that holds now; it
+//               begins with the first moment of its first day there
 //     none      never ends
 //   now < end: the same window, also when the clock has stepped back before its start.
 //   reset = end - now (none: 0).  retry = 0 if it fits; -1 if amount > limit; else reset
@@ -78,8 +79,9 @@ int64_t sliding_retry(const Slots& slots, int64_t newest, int64_t length_ms, int
 void set_sliding_value(Slots& slots, int64_t newest, int64_t length_ms, int64_t now_ms,
                        int64_t value) noexcept;
 
-// "30s 5m 1h 1d 7d": fixed, 1s … 366d. "1d@UTC", "1w", "1mo": calendar. Anything else: nothing.
-std::optional<Window> parse_window(std::string_view text) noexcept;
+// "30s 5m 1h 1d 7d": fixed, 1s … 366d. "1d@UTC", "1w", "1mo", "1mo@Europe/Berlin": calendar; the time
+// zone is loaded. Anything else: nothing.
+std::optional<Window> parse_window(std::string_view text);
 
 // As parse_window reads it, in the largest unit that divides the length ("60s" → "1m"), so that
 // equal windows have equal texts. Sliding: "sliding-1m"; none: "none".

@@ -38,8 +38,12 @@ class Redis:
     def signal(self, number):
         self._process.send_signal(number)
 
-    def stop(self):
+    def stop(self, keep=False):
+        """keep: it starts again with what it knows."""
         if self._process:
+            if not keep:
+                (self._directory / "dump.rdb").unlink(missing_ok=True)
+            self.client.config_set("save", "3600 1" if keep else "")  # saves when it is told to end
             self._process.terminate()
             self._process.wait(timeout=10)
             self._process = None

@@ -199,23 +199,6 @@ TEST_F(BookTest, AClockThatWasFarAheadLeavesNothingStuck) {
     EXPECT_EQ(used(parallel), 0);
 }
 
-TEST_F(BookTest, ObserveSetsTheTruthBelowOwnHolds) {
-    reserve(1, {money.claim(1000, 60), tokens.claim(1000, 60), parallel.claim(5, 1)});
-    for (const Meter* meter : {&money, &tokens, &parallel}) {
-        book.observe(meter->claim(0, 0), {300, 700, 0}, kStart + 10);
-    }
-    EXPECT_EQ(used(money, kStart + 10), 360);
-    EXPECT_EQ(used(tokens, kStart + 10), 360);
-    EXPECT_EQ(used(parallel, kStart + 10), 1);
-    EXPECT_EQ(book.peek(money.claim(0, 0), kStart + 10).reset_ms, 700);
-    book.settle(request(1), {10, 10, true});
-    EXPECT_EQ(used(money, kStart + 10), 310);
-    EXPECT_EQ(used(tokens, kStart + 10), 310);
-    book.observe(tokens.claim(0, 0), {40, 0, 0}, kStart + 10);
-    EXPECT_EQ(used(tokens, kStart + 10), 40);
-    EXPECT_EQ(used(money, kStart + 710), 0);
-}
-
 TEST_F(BookTest, AmountsAtTheEdgeOfTheirTypeDoNotWrap) {
     reserve(1, {lifetime.claim(kNever, kNever - 1)});
     EXPECT_EQ(reserve(2, {lifetime.claim(kNever, 2)}).outcome, Outcome::denied);
@@ -315,7 +298,8 @@ TEST_F(BookTest, ARegionFoundBusyIsRebuiltFromItsRecords) {
     BookHeader& torn = header();
     auto* buckets = reinterpret_cast<uint32_t*>(&torn + 1);
     std::fill_n(buckets, torn.counter_bucket_count + torn.hold_bucket_count, 0);
-    torn.free_counter = torn.free_hold = torn.oldest = torn.newest = 0;
+    torn.free_counter = torn.free_hold = 0;
+    torn.by_deadline = torn.ended = {0, 0};
     torn.counters = torn.holds = 77;
     torn.busy = 1;
 
