@@ -4,7 +4,7 @@ import pytest
 
 from support.calls import CHAT, assert_openai_error, chat
 from support.gateway import bearer
-from support.nginx_conf import KEY_RECORD
+from support.nginx_conf import KEY_RECORD, provider
 
 TOKENS = 1000
 BODY = chat(model="output-only", max_tokens=TOKENS)
@@ -111,3 +111,20 @@ def test_model_for_some_applications(ask):
         return "output-only" in [model["id"] for model in models["data"]]
 
     assert listed({"x-app": "search"}) and not listed({})
+
+
+def test_providers(ask, mock, ledger):
+    """All that may serve a call are asked; only the one that did is charged."""
+    down = "down http://127.0.0.1:1/v1 dialect=openai api_key=file:provider.key"
+    status = ask(
+        providers=[provider("mock", mock.url), down],
+        routes=["output-only down", "output-only mock backup"],
+        budgets=["provider=* 0.003usd/30d"],
+        limits=["provider=mock parallel=1"],
+        **ledger,
+    )
+    assert [status() for _ in range(4)] == [200] * 3 + [429]
+    error = assert_openai_error(ask.last, 429, "budget_exceeded")
+    assert error["param"] == "provider"
+    ask.gateway.reload(budgets=["provider=down 0.001usd/30d"])
+    assert status() == 200

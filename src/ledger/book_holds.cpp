@@ -120,7 +120,7 @@ void Book::end_hold(uint32_t index, bool as_held, const Actual& actual) noexcept
 void Book::replace_amounts(const Hold& hold) noexcept {
     for (const HoldEntry& entry : hold.claims()) {
         Counter& counter = counters_[entry.counter];
-        const int64_t charged = hold.charged(counter.unit, entry.amount);
+        const int64_t charged = hold.charged(entry, counter.unit);
         if (hold.backing == Backing::debts && counter.is_current(entry.period)) {
             owe(entry.counter, charged - entry.amount, hold.at_ms, header_->clock_ms);
         }

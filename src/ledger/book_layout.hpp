@@ -28,11 +28,11 @@ struct alignas(kLine) BookHeader {
     uint32_t free_counter, counters;
     uint32_t hand;  // of the search for idle counters
     uint32_t free_hold, holds;
-    uint32_t untold;        // holds and debts that the true ledger has to hear of
-    Ends by_deadline;       // holds
-    Ends ended;             // holds that are to be told by id, by the time to tell them again
-    Ends waiting_debts;     // counters
-    Ends debts_in_flight;   // counters, by the time to send them again
+    uint32_t untold;       // holds and debts that the true ledger has to hear of
+    Ends by_deadline;      // holds
+    Ends ended;            // holds that are to be told by id, by the time to tell them again
+    Ends waiting_debts;    // counters
+    Ends debts_in_flight;  // counters, by the time to send them again
 };
 
 struct HoldEntry {
@@ -66,9 +66,13 @@ struct alignas(kLine) Hold {
     std::span<HoldEntry> claims() noexcept { return {entries.data(), size}; }
     std::span<const HoldEntry> claims() const noexcept { return {entries.data(), size}; }
     bool live() const noexcept { return state != State::none; }
-    // What takes the place of the entry's amount at the end.
-    int64_t charged(Unit unit, int64_t held) const noexcept {
-        return !as_held ? actual_amount(unit, held, actual) : unit == Unit::parallel ? 0 : held;
+    // What takes the place of an entry's amount at the end.
+    int64_t charged(const HoldEntry& entry, Unit unit) const noexcept {
+        if (as_held) {
+            return unit == Unit::parallel ? 0 : entry.amount;
+        }
+        return actual_amount(unit, entry.amount, actual,
+                             static_cast<size_t>(&entry - entries.data()));
     }
 };
 

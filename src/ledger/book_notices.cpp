@@ -110,10 +110,10 @@ Notice Book::notice_of_end(uint32_t index) noexcept {
     notice.at_ms = hold.at_ms;
     notice.size = hold.size;
     for (size_t i = 0; i < hold.size; ++i) {
-        const Counter& counter = counters_[hold.entries[i].counter];
-        const int64_t held = hold.entries[i].amount;
+        const HoldEntry& entry = hold.entries[i];
+        const Counter& counter = counters_[entry.counter];
         notice.parts[i] = {counter.name,     counter.name_size, counter.unit,
-                           counter.window(), held,              hold.charged(counter.unit, held)};
+                           counter.window(), entry.amount,      hold.charged(entry, counter.unit)};
     }
     return notice;
 }
@@ -128,8 +128,8 @@ Notice Book::notice_of_debt(uint32_t index, const llm::RequestId& fresh) const n
     notice.first = debt.id == fresh;
     notice.at_ms = debt.sent_at_ms;
     notice.size = 1;
-    notice.parts[0] = {counter.name,     counter.name_size, counter.unit,
-                       counter.window(), 0,                 debt.sent - debt.paid};
+    notice.parts[0] = {counter.name,         counter.name_size, counter.unit, counter.window(), 0,
+                       debt.sent - debt.paid};
     return notice;
 }
 

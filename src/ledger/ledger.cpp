@@ -4,7 +4,10 @@
 
 namespace ledger {
 
-int64_t actual_amount(Unit unit, int64_t held, const Actual& actual) noexcept {
+int64_t actual_amount(Unit unit, int64_t held, const Actual& actual, size_t claim) noexcept {
+    if (actual.spared >> claim & 1) {
+        return 0;
+    }
     switch (unit) {
         case Unit::nano_usd:
             return std::max<int64_t>(actual.nano_usd, 0);
@@ -16,10 +19,6 @@ int64_t actual_amount(Unit unit, int64_t held, const Actual& actual) noexcept {
             break;
     }
     return 0;
-}
-
-int64_t actual_amount(const Claim& claim, const Actual& actual) noexcept {
-    return actual_amount(claim.unit, claim.amount, actual);
 }
 
 }  // namespace ledger

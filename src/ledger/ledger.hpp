@@ -100,7 +100,9 @@ struct Actual {
     int64_t nano_usd = 0;
     int64_t tokens = 0;
     bool counts_as_request = true;  // false: the requests claim is given back too
+    uint32_t spared = 0;            // bit i: of claim i nothing was used
 };
+static_assert(kMaxClaims <= 32);
 
 // Who waits for a decision. Called from the event loop, never from inside reserve().
 class Waiter {
@@ -132,7 +134,6 @@ class Ledger {
 };
 
 // What settle puts in the place of `held`; never negative.
-int64_t actual_amount(Unit unit, int64_t held, const Actual& actual) noexcept;
-int64_t actual_amount(const Claim& claim, const Actual& actual) noexcept;
+int64_t actual_amount(Unit unit, int64_t held, const Actual& actual, size_t claim) noexcept;
 
 }  // namespace ledger

@@ -17,15 +17,16 @@ constexpr size_t kNanoDigits = 9;
 constexpr int64_t kMinuteMs = 60'000;
 constexpr size_t kKeyDigits = 16;
 
-constexpr std::array<std::pair<std::string_view, Scope>, 9> kScopes{{{"global", Scope::global},
-                                                                     {"org", Scope::org},
-                                                                     {"team", Scope::team},
-                                                                     {"user", Scope::user},
-                                                                     {"key", Scope::key},
-                                                                     {"customer", Scope::customer},
-                                                                     {"tag", Scope::tag},
-                                                                     {"model", Scope::model},
-                                                                     {"by", Scope::group}}};
+constexpr std::array<std::pair<std::string_view, Scope>, 10> kScopes{{{"global", Scope::global},
+                                                                      {"org", Scope::org},
+                                                                      {"team", Scope::team},
+                                                                      {"user", Scope::user},
+                                                                      {"key", Scope::key},
+                                                                      {"customer", Scope::customer},
+                                                                      {"tag", Scope::tag},
+                                                                      {"model", Scope::model},
+                                                                      {"provider", Scope::provider},
+                                                                      {"by", Scope::group}}};
 
 using RuleResult = llm::Result<LimitRule>;
 
@@ -35,8 +36,8 @@ std::string quoted(std::string_view text) {
 
 RuleResult bad_scope(std::string_view text) {
     return RuleResult::failure("invalid scope " + quoted(text) +
-                               ": expected global, or org=, team=, user=, key=, customer=, tag= or "
-                               "model= with a name or *, or by= with an expression");
+                               ": expected global, or org=, team=, user=, key=, customer=, tag=, "
+                               "model= or provider= with a name or *, or by= with an expression");
 }
 
 RuleResult bad_limit(std::string_view text, std::string_view expected) {
@@ -232,15 +233,16 @@ void add(std::vector<ClaimTemplate>& claims, const LimitRule& rule, std::string_
     if (same != claims.end()) {
         return add(*same, rule);
     }
-    claims.push_back({std::move(counter),
-                      rule.unit,
-                      rule.window,
-                      kMaxLimit,
-                      kMaxLimit,
-                      rule.scope,
-                      label_of(rule.scope),
-                      rule.models,
-                      {}});
+    claims.push_back({.counter = std::move(counter),
+                      .unit = rule.unit,
+                      .window = rule.window,
+                      .limit = kMaxLimit,
+                      .enforced = kMaxLimit,
+                      .scope = rule.scope,
+                      .label = label_of(rule.scope),
+                      .value = std::string(value),
+                      .models = rule.models,
+                      .steps = {}});
     add(claims.back(), rule);
 }
 
@@ -262,7 +264,8 @@ llm::Result<LimitRule> parse_budget(std::string_view scope, std::string_view amo
     }
     const auto window = parse_window(amount.substr(unit + kUnit.size()));
     if (!window) {
-        return bad_limit(amount, "a window as 30s, 5m, 1h, 1d, 30d, 1w, 1mo, 1d@UTC or 1mo@Europe/Berlin");
+        return bad_limit(amount,
+                         "a window as 30s, 5m, 1h, 1d, 30d, 1w, 1mo, 1d@UTC or 1mo@Europe/Berlin");
     }
     rule->unit = Unit::nano_usd;
     rule->window = *window;

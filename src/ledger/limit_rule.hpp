@@ -20,7 +20,8 @@ enum class Scope : uint8_t {
     customer,
     tag,
     model,
-    group  // what an nginx expression yields
+    provider,  // of the deployment that serves it
+    group      // what an nginx expression yields
 };
 
 struct LimitRule {
@@ -55,6 +56,7 @@ struct ClaimTemplate {
     int64_t enforced = 0;  // what rejects: the limit, or kMaxLimit if nothing does
     Scope scope = Scope::global;
     std::string label;  // the scope's name, for error.param; tells nobody's name
+    std::string value;  // of the scope
     std::string models;
     std::vector<BudgetStep> steps;  // alerts and downgrades
 

@@ -19,6 +19,17 @@ void add_tag_limits(Call& call, const ledger::LimitRule& rule) {
     std::for_each(call.scanned.tags.begin(), call.scanned.tags.end(), add);
 }
 
+// Of every provider that may come to serve the call.
+void add_provider_limits(Call& call, const ledger::LimitRule& rule) {
+    std::vector<const llm::Provider*> seen;
+    for (const llm::Deployment* deployment : call.order) {
+        if (std::find(seen.begin(), seen.end(), deployment->provider) == seen.end()) {
+            seen.push_back(deployment->provider);
+            add_claim(call.own_limits, rule, deployment->provider->name);
+        }
+    }
+}
+
 void add_own_limits(Call& call, const RequestRule& wanted) {
     const ledger::LimitRule& rule = *wanted.rule;
     switch (rule.scope) {
@@ -26,6 +37,8 @@ void add_own_limits(Call& call, const RequestRule& wanted) {
             return add_claim(call.own_limits, rule, call.scanned.user);
         case ledger::Scope::tag:
             return add_tag_limits(call, rule);
+        case ledger::Scope::provider:
+            return add_provider_limits(call, rule);
         case ledger::Scope::model:
             return add_claim(call.own_limits, rule, call.model->name);
         default:

@@ -94,6 +94,20 @@ void note_last_attempt(Call& call) noexcept {
     }
 }
 
+// Claims on what providers may spend that did not serve the call.
+uint32_t spared_claims(const Call& call) noexcept {
+    uint32_t spared = 0;
+    for (size_t i = 0; i < call.n_claims; ++i) {
+        const ledger::ClaimTemplate& limit = *call.limits[i];
+        const bool used =
+            call.deployment() != nullptr && limit.value == call.deployment()->provider->name;
+        if (limit.scope == ledger::Scope::provider && !used) {
+            spared |= 1U << i;
+        }
+    }
+    return spared;
+}
+
 void settle(Call& call, const llm::Charge& charge) noexcept {
     if (!std::exchange(call.hold_open, false)) {
         return;
@@ -101,6 +115,7 @@ void settle(Call& call, const llm::Charge& charge) noexcept {
     ledger::Actual actual;
     actual.nano_usd = charge.cost.total();
     actual.tokens = charge.usage.total_tokens();
+    actual.spared = spared_claims(call);
     Worker::current().ledger().settle(call.hold_id, call.asked_claims(), actual);
 }
 

@@ -23,10 +23,16 @@ std::string lifts_in(int64_t ms) {
     return ms < 0 || ms > kFarMs ? "" : " Limit resets in " + llm::format_duration(ms) + ".";
 }
 
-// The client may know the figures of its own scopes; the global budget is the operator's.
+// What all clients have together is the operator's.
+bool is_shared(ledger::Scope scope) noexcept {
+    return scope == ledger::Scope::global || scope == ledger::Scope::model ||
+           scope == ledger::Scope::provider;
+}
+
+// The client may know the figures of its own scopes.
 std::string budget_figures(const ledger::ClaimTemplate& limit, const ledger::CounterState& state,
                            int64_t asked) {
-    if (limit.scope == ledger::Scope::global) {
+    if (is_shared(limit.scope)) {
         return "";
     }
     return " Limit: $" + llm::format_usd(limit.limit) + " per " + to_string(limit.window) +

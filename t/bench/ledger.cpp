@@ -201,7 +201,7 @@ io::RedisCommand call(RedisOp op, const llm::RequestId& id, const std::vector<Cl
     std::vector<RedisClaim> each;
     for (const Claim& c : claims) {
         const bool reserves = op == RedisOp::reserve;
-        const int64_t actual = actual_amount(c, {20'000, 900, true});
+        const int64_t actual = actual_amount(c.unit, c.amount, {20'000, 900, true}, 0);
         each.push_back({c.counter->name, c.unit, c.window, reserves ? c.limit : c.amount,
                         reserves ? c.amount : actual});
     }
