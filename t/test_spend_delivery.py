@@ -144,6 +144,23 @@ def test_pooler_in_transaction_mode(gateway, mock, postgres, pgbouncer):
     postgres.wait_rows(200, timeout=40)
 
 
+def test_idle_connection_is_given_back(gateway, mock, postgres):
+    one = gateway(postgres=postgres.conninfo)
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'nginx-llm'"
+
+    def connections():
+        with psycopg.connect(postgres.conninfo) as connection:
+            return connection.execute(count).fetchone()[0]
+
+    one.client.post(CHAT, json=BODY)
+    postgres.wait_rows(1)
+    assert connections() == 1
+    wait_until(lambda: connections() == 0, "it is given back", timeout=20)
+    one.client.post(CHAT, json=BODY)
+    postgres.wait_rows(2)
+    assert connections() == 1
+
+
 def test_statement_gives_up_before_we_do(gateway, mock, postgres):
     """No statement stays behind in Postgres when a lock keeps it waiting."""
     one = gateway(postgres=postgres.conninfo)
