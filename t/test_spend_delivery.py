@@ -15,6 +15,7 @@ import pytest
 
 from support.calls import CHAT, chat
 from support.load import fire
+from support.paths import PRELOAD
 from support.servers import PgBouncer
 from support.waiting import accepts_connections, wait_until
 
@@ -94,6 +95,7 @@ def test_nginx_does_not_wait_for_postgres_for_long(gateway, mock, postgres, numb
     postgres.wait_rows(10)  # what the old one sent may have been stored after all
 
 
+@pytest.mark.skipif(bool(PRELOAD), reason="nginx hands no LD_PRELOAD on")
 def test_binary_upgrade(gateway, mock, postgres):
     """The old workers deliver their rows, those of streams that outlast the new ones' start too."""
     mock.behave(tokens=30, chunk_delay_ms=50)
