@@ -111,6 +111,17 @@ def test_whole_answer_of_a_client_that_left(gateway, mock):
         assert one.client.post(CHAT, json=BODY | {"stream": False}).status_code == 200
 
 
+def test_refusal_of_a_provider_whose_client_left(gateway, mock):
+    """It costs nothing, and no other provider is asked."""
+    mock.behave(status=429, delay_ms=400)
+    one = gateway(server=DRAIN, routes=["gpt-4o-mini mock", "gpt-4o-mini mock model=other backup"])
+    with pytest.raises(httpx.ReadTimeout):
+        one.client.post(CHAT, json=BODY, timeout=0.2)
+    row = one.wait_row()
+    assert (row["status"], row["usage_source"], row["cost_nano_usd"]) == (499, "none", 0)
+    assert mock.count() == 1
+
+
 class Http2Client:
     """One connection that streams, and can reset a stream."""
 

@@ -15,6 +15,7 @@ import pytest
 
 from support.calls import CHAT, chat
 from support.load import fire
+from support.paths import PRELOAD
 from support.servers import PgBouncer
 from support.waiting import accepts_connections, wait_until
 
@@ -94,6 +95,7 @@ def test_nginx_does_not_wait_for_postgres_for_long(gateway, mock, postgres, numb
     postgres.wait_rows(10)  # what the old one sent may have been stored after all
 
 
+@pytest.mark.skipif(bool(PRELOAD), reason="nginx hands no LD_PRELOAD on")
 def test_binary_upgrade(gateway, mock, postgres):
     """The old workers deliver their rows, those of streams that outlast the new ones' start too."""
     mock.behave(tokens=30, chunk_delay_ms=50)
@@ -142,6 +144,23 @@ def test_pooler_in_transaction_mode(gateway, mock, postgres, pgbouncer):
     fire(one, [BODY] * 50)
     postgres.start()
     postgres.wait_rows(200, timeout=40)
+
+
+def test_idle_connection_is_given_back(gateway, mock, postgres):
+    one = gateway(postgres=postgres.conninfo)
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'nginx-llm'"
+
+    def connections():
+        with psycopg.connect(postgres.conninfo) as connection:
+            return connection.execute(count).fetchone()[0]
+
+    one.client.post(CHAT, json=BODY)
+    postgres.wait_rows(1)
+    assert connections() == 1
+    wait_until(lambda: connections() == 0, "it is given back", timeout=20)
+    one.client.post(CHAT, json=BODY)
+    postgres.wait_rows(2)
+    assert connections() == 1
 
 
 def test_statement_gives_up_before_we_do(gateway, mock, postgres):

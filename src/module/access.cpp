@@ -149,10 +149,7 @@ ngx_int_t forward(Call& call) {
 
 // Back through error_page: the last attempt failed before its answer began.
 ngx_int_t forward_again(Call& call) {
-    if (call.r->upstream != nullptr && call.r->upstream->headers_in.status_n < 300 &&
-        call.r->upstream->request_sent) {
-        call.unanswered_attempt = true;
-    }
+    call.note_unanswered();
     if (!call.has_next_deployment()) {
         return answer_error(call, llm::from_status(NGX_HTTP_BAD_GATEWAY));
     }

@@ -80,6 +80,14 @@ void Call::keep_hold() noexcept {
     }
 }
 
+void Call::note_unanswered() noexcept {
+    const ngx_http_upstream_t* upstream = r->upstream;
+    if (upstream != nullptr && upstream->request_sent &&
+        upstream->headers_in.status_n < NGX_HTTP_SPECIAL_RESPONSE) {
+        unanswered_attempt = true;
+    }
+}
+
 void Call::count_output() {
     const llm::tokenizer::TextRule& rule = deployment()->tokens.text;
     output = std::make_unique<llm::tokenizer::OutputCount>(

@@ -71,6 +71,9 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
     // Something of the answer has come: the hold has to outlive a long stream.
     void keep_hold() noexcept;
     void count_output();
+    // An attempt ended before its answer began: if it was sent, and not refused, its provider may
+    // have billed it.
+    void note_unanswered() noexcept;
     // The provider's answer was read to its end.
     bool is_complete() const noexcept { return facts().complete; }
     bool lacks_usage() const noexcept { return !facts().has_usage; }

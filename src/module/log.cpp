@@ -86,14 +86,6 @@ spend::Row make_row(const Call& call, const llm::Charge& charge,
     return row;
 }
 
-void note_last_attempt(Call& call) noexcept {
-    const ngx_http_upstream_t* upstream = call.r->upstream;
-    if (call.attempts > 0 && call.provider_status == 0 && upstream != nullptr &&
-        upstream->request_sent) {
-        call.unanswered_attempt = true;
-    }
-}
-
 // Claims on what providers may spend that did not serve the call.
 uint32_t spared_claims(const Call& call) noexcept {
     uint32_t spared = 0;
@@ -120,7 +112,9 @@ void settle(Call& call, const llm::Charge& charge) noexcept {
 }
 
 void settle_and_record(Call& call) {
-    note_last_attempt(call);
+    if (call.attempts > 0 && call.provider_status == 0) {
+        call.note_unanswered();
+    }
     if (call.output != nullptr) {
         call.output->finish();
     }

@@ -17,6 +17,7 @@ namespace {
 constexpr ngx_msec_t kFirstBackoffMs = 100;
 constexpr ngx_msec_t kLongestBackoffMs = 10000;
 constexpr ngx_msec_t kScanEveryMs = 5000;
+constexpr ngx_msec_t kIdleMs = 10000;  // after which the connection is given back
 
 // What one turn of the event loop parses, so that requests do not wait for longer than 1 ms.
 constexpr size_t kSliceRows = 250;
@@ -108,6 +109,9 @@ void PostgresWriter::notify_appended() noexcept {
     if (ngx_exiting) {
         hold_worker();
     }
+    if (client_.closed() && !retrying_) {
+        client_.connect();  // it was given back
+    }
     if (retrying_ || !client_.ready()) {
         return;
     }
@@ -188,6 +192,7 @@ size_t PostgresWriter::most_rows() const noexcept {
 }
 
 void PostgresWriter::on_postgres_outcome(const io::PostgresOutcome& outcome) noexcept {
+    used_at_ms_ = ngx_current_msec;
     if (std::exchange(tending_, false)) {
         upkeep_->finished(outcome);
         wake_now();
@@ -268,6 +273,7 @@ void PostgresWriter::batch_refused(const io::PostgresOutcome& outcome) {
 }
 
 void PostgresWriter::on_postgres_ready() noexcept {
+    used_at_ms_ = ngx_current_msec;
     if (reader_.backlog_bytes() > 0 || (upkeep_ && upkeep_->due())) {
         wake_now();
     }
@@ -337,11 +343,21 @@ void PostgresWriter::scan() noexcept {
         }
         reader_.adopt_orphans();
         const bool has_work = reader_.catching_up() || (upkeep_ && upkeep_->due());
-        if (has_work && !retrying_ && client_.ready()) {
+        if (retrying_) {
+            return;
+        }
+        if (has_work && (client_.ready() || client_.closed())) {
             wake_now();
+        } else if (is_idle()) {
+            client_.close();
         }
     });
     scan_.arm(kScanEveryMs);
+}
+
+bool PostgresWriter::is_idle() noexcept {
+    return client_.ready() && reader_.backlog_bytes() == 0 && !in_queue_ &&
+           ngx_current_msec - used_at_ms_ >= kIdleMs;
 }
 
 void PostgresWriter::drain(int max_ms) noexcept {

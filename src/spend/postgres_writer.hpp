@@ -34,7 +34,8 @@ struct WriterCounters {
 };
 
 // Carries rows from the spool to Postgres: one for each worker, created in init_process. What is
-// not committed stays in the spool, for a retry or a successor. Never blocks, except in `drain`.
+// not committed stays in the spool, for a retry or a successor. An idle connection is given back.
+// Never blocks, except in `drain`.
 class PostgresWriter final : private io::PostgresClient::Handler, private io::TurnQueue::Waiter {
   public:
     PostgresWriter(WriterConfig config, Spool& spool, io::TurnQueue& turns);
@@ -78,6 +79,7 @@ class PostgresWriter final : private io::PostgresClient::Handler, private io::Tu
     void leave_queue() noexcept;
     void hold_worker() noexcept;
     void scan() noexcept;
+    bool is_idle() noexcept;
 
     WriterConfig config_;
     Spool& spool_;
@@ -87,8 +89,9 @@ class PostgresWriter final : private io::PostgresClient::Handler, private io::Tu
 
     io::Timer wake_;  // the next step: a flush or a retry
     io::Timer scan_;
-    io::Timer hold_;         // keeps an exiting worker
-    bool in_queue_ = false;  // for the next step: a further slice of a batch, or another batch
+    io::Timer hold_;             // keeps an exiting worker
+    ngx_msec_t used_at_ms_ = 0;  // when Postgres last answered
+    bool in_queue_ = false;      // for the next step: a further slice of a batch, or another batch
 
     Columns columns_;                      // the batch
     std::vector<std::string> rejected_;    // lines of the batch that are no rows
