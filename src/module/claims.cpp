@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "ledger/counter.hpp"
 #include "module/worker.hpp"
 
 namespace module {
@@ -33,9 +34,10 @@ void add_own_limits(Call& call, const RequestRule& wanted) {
     }
 }
 
-bool may_downgrade(const Call& call, const llm::LogicalModel* target) {
+bool may_downgrade(const Call& call, const std::string& name) {
+    const llm::LogicalModel* target = call.gateway.catalog.resolve(name);
     const bool tried = std::find(call.tried.begin(), call.tried.end(), target) != call.tried.end();
-    return !tried && call.may_use(target->name, *target);
+    return !tried && call.may_use(name, *target);
 }
 
 // The first step from which on the call is to be served with another model.
@@ -45,7 +47,7 @@ const BudgetStep* downgrade_step(const Call& call, const ClaimTemplate& limit) {
     }
     const auto applies = [&](const BudgetStep& step) {
         return step.action == BudgetStep::Action::downgrade && step.from <= limit.enforced &&
-               may_downgrade(call, call.gateway.catalog.resolve(step.model));
+               may_downgrade(call, step.model);
     };
     const auto step = std::find_if(limit.steps.begin(), limit.steps.end(), applies);
     return step == limit.steps.end() ? nullptr : &*step;
@@ -64,7 +66,7 @@ int64_t amount_of(const Call& call, ledger::Unit unit) noexcept {
         case ledger::Unit::nano_usd:
             return call.held_tokens.cost;
         case ledger::Unit::tokens:
-            return call.held_tokens.prompt + call.held_tokens.completion;
+            return ledger::saturating_add(call.held_tokens.prompt, call.held_tokens.completion);
         default:
             return 1;
     }
@@ -83,6 +85,13 @@ bool add_claims(Call& call, const std::vector<ClaimTemplate>& limits) {
                                         limit_of(call, limit), amount_of(call, limit.unit)};
     }
     return true;
+}
+
+// What is used and reserved, with this call, is more than so much.
+bool goes_beyond(const Call& call, size_t claim, int64_t limit) noexcept {
+    const bool is_counted = call.decision.outcome == ledger::Outcome::admitted;
+    const int64_t asked = is_counted ? 0 : call.claims[claim].amount;
+    return ledger::saturating_add(call.decision.states[claim].used, asked) > limit;
 }
 
 void note_alerts(const Call& call, size_t claim) {
@@ -129,8 +138,13 @@ const llm::LogicalModel* downgrade_target(const Call& call) {
     if (call.decision.outcome != ledger::Outcome::denied) {
         return nullptr;
     }
-    const BudgetStep* step = downgrade_step(call, *call.limits[call.decision.denied_claim]);
-    return step == nullptr ? nullptr : call.gateway.catalog.resolve(step->model);
+    for (size_t i = 0; i < call.n_claims; ++i) {
+        const BudgetStep* step = downgrade_step(call, *call.limits[i]);
+        if (step != nullptr && goes_beyond(call, i, step->from)) {
+            return call.gateway.catalog.resolve(step->model);
+        }
+    }
+    return nullptr;
 }
 
 void take_note(Call& call) {
@@ -140,7 +154,7 @@ void take_note(Call& call) {
     for (size_t i = 0; i < call.n_claims; ++i) {
         const ClaimTemplate& limit = *call.limits[i];
         note_alerts(call, i);
-        if (call.shadow && call.would_be.empty() && call.decision.states[i].used > limit.enforced) {
+        if (call.shadow && call.would_be.empty() && goes_beyond(call, i, limit.enforced)) {
             call.would_be =
                 limit.unit == ledger::Unit::nano_usd ? "budget_exceeded" : "rate_limit_exceeded";
         }
