@@ -135,6 +135,19 @@ def test_alert(stepped):
     assert "has come to $0.009" in alerts[1]
 
 
+def test_alert_of_a_record_without_a_budget(stepped):
+    one = stepped(keys=[KEY_RECORD | {"soft_budget": 0.001}])
+    response = ask(one)
+    assert "x-budget-utilization" not in response.headers
+    assert "has come to $0.001: $0.001 used or reserved" in one.error_log
+
+
+def test_no_alert_before_anything_is_used(stepped):
+    one = stepped("key=* 0usd/30d soft=50%")
+    assert ask(one).status_code == 429
+    assert "has come to" not in one.error_log
+
+
 def test_soft_budget_only_counts(stepped):
     one = stepped("key=* 0.002usd/30d over=allow")
     assert models(one, 4) == ["output-only"] * 4

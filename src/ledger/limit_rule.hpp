@@ -60,6 +60,8 @@ struct ClaimTemplate {
 
     // Whether a request for that logical model counts.
     bool counts(const std::string& model) const noexcept;
+    // Not so for what only alerts, as a record's soft_budget alone.
+    bool has_limit() const noexcept { return limit < kMaxLimit; }
 };
 
 // Whether a rule's counter is not known before there is a request.

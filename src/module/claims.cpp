@@ -98,7 +98,8 @@ void note_alerts(const Call& call, size_t claim) {
     const ClaimTemplate& limit = *call.limits[claim];
     const ledger::CounterState& state = call.decision.states[claim];
     for (const BudgetStep& step : limit.steps) {
-        if (step.action == BudgetStep::Action::alert && state.used >= step.from) {
+        const bool is_reached = state.used > 0 && state.used >= step.from;
+        if (step.action == BudgetStep::Action::alert && is_reached) {
             Worker::current().alerts().raise(limit, step, state);
         }
     }
