@@ -81,6 +81,22 @@ def test_too_many_tags(ask):
     assert status(metadata={"tags": tags[:20]}) == 200
 
 
+def test_key_with_too_many_tags(gateway):
+    record = KEY_RECORD | {"tags": [f"tag-{i}" for i in range(25)]}
+    one = gateway(start=False, keys=[record], limits=["tag=* rpm=4"])
+    one.configure()
+    assert 'more than 24 limits apply to key "tester"' in one.run_test().stderr
+
+
+def test_limits_of_more_models_than_a_request_has(ask):
+    names = [f"model-{i}" for i in range(30)]
+    status = ask(
+        routes=[f"{name} mock model=output-only" for name in names],
+        limits=[f"{scope} rpm=1" for name in names for scope in (f"key=* model={name}", f"model={name}")],
+    )
+    assert [status(model=names[29]) for _ in range(2)] == [200, 429]
+
+
 def test_models(ask, ledger):
     status = ask(
         routes=["output-only mock", "gpt-4o-mini mock", "gpt-4 mock model=gpt-4o-mini"],

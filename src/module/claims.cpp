@@ -123,8 +123,10 @@ int64_t most_tokens_admitted(const Call& call) noexcept {
 std::optional<llm::ApiError> make_claims(Call& call) {
     call.n_claims = 0;
     call.own_limits.clear();
-    for (const RequestRule& rule : call.gateway.request_rules) {
-        add_own_limits(call, rule);
+    for (const RequestRule& wanted : call.gateway.request_rules) {
+        if (wanted.rule->counts(call.model->name)) {
+            add_own_limits(call, wanted);
+        }
     }
     if (!add_claims(call, call.caller->claims) || !add_claims(call, call.own_limits)) {
         return llm::invalid_request(
