@@ -17,6 +17,7 @@ ROUTES = [
     "cheap mock input_price=0 output_price=0.1",
     "cheaper mock input_price=0 output_price=0.05",
     "free mock input_price=0 output_price=0",
+    "dear mock input_price=0 output_price=1000000",
 ]
 BODY = chat(model="output-only", max_tokens=TOKENS)
 DECISION = "add_header x-decision $llm_decision always;"
@@ -93,6 +94,23 @@ def test_downgrade_to_what_the_key_may_not_use(stepped):
     assert models(one, 11) == ["output-only"] * 10 + [None]
 
 
+def test_downgrade_to_what_the_key_may_use_by_its_alias(stepped):
+    record = KEY_RECORD | {"models": ["output-only", "thrifty"]}
+    one = stepped(
+        "team=* 0.002usd/30d at=50%:downgrade:thrifty", keys=[record], aliases=["thrifty cheap"]
+    )
+    assert models(one, 2) == ["output-only", "cheap"]
+
+
+@BOTH_LEDGERS
+def test_downgrade_whichever_limit_denies_first(stepped):
+    """The team is beyond its share: that the key's budget denies too changes nothing."""
+    one = stepped(
+        "key=* 0.0015usd/30d", "team=* 0.01usd/30d at=10%:downgrade:cheap", limits=["key=* rpm=7"]
+    )
+    assert models(one, 7) == ["output-only", *["cheap"] * 5, None]
+
+
 def test_free_model_when_the_budget_is_used_up(stepped):
     one = stepped("team=* 0.002usd/30d over=downgrade:free")
     assert models(one, 5) == ["output-only"] * 2 + ["free"] * 3
@@ -115,6 +133,19 @@ def test_alert(stepped):
     assert len(alerts) == 2 and "[warn]" in alerts[0]
     assert "has come to $0.005: $0.005 of $0.01 used or reserved" in alerts[0]
     assert "has come to $0.009" in alerts[1]
+
+
+def test_alert_of_a_record_without_a_budget(stepped):
+    one = stepped(keys=[KEY_RECORD | {"soft_budget": 0.001}])
+    response = ask(one)
+    assert "x-budget-utilization" not in response.headers
+    assert "has come to $0.001: $0.001 used or reserved" in one.error_log
+
+
+def test_no_alert_before_anything_is_used(stepped):
+    one = stepped("key=* 0usd/30d soft=50%")
+    assert ask(one).status_code == 429
+    assert "has come to" not in one.error_log
 
 
 def test_soft_budget_only_counts(stepped):
@@ -149,6 +180,26 @@ def test_reserved_tokens_follow_the_cheaper_model(stepped, mock):
     assert models(one, 3) == ["cheap"] * 3
     wait_until(lambda: len(one.spool_rows()) == 3, "every row is there")
     assert {row["held_nano_usd"] for row in one.spool_rows()} == {100_000}
+
+
+def test_refused_after_a_downgrade(stepped):
+    """What the first model's limits said is not told of the second one's."""
+    tags = [f"tag-{i}" for i in range(24)]
+    one = stepped(
+        "team=* 0usd/30d over=downgrade:cheap", limits=["tag=* model=cheap rpm=7"], keys=[KEY_RECORD]
+    )
+    response = ask(one, metadata={"tags": tags})
+    assert_openai_error(response, 400)
+    told = [name for name in response.headers if name.startswith(("x-ratelimit", "x-budget"))]
+    assert told == []
+
+
+def test_shadow_of_what_would_never_fit(stepped):
+    """A hold beyond the largest limit that there is: the ledger takes it in no case."""
+    one = stepped("team=* 1usd/30d", http="llm_enforce shadow;")
+    response = ask(one, model="dear", max_tokens=10**9)
+    assert response.status_code == 200
+    assert response.headers["x-decision"] == "shadow_budget_exceeded"
 
 
 def test_customers_key_of_another_team(stepped):

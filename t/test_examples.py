@@ -24,6 +24,7 @@ BASE = [
     ("llm_provider openai ", f"llm_provider openai {NOWHERE}/v1;"),
     ("llm_provider openai-eu ", f"llm_provider openai-eu {NOWHERE}/v1;"),
     ("llm_model_route gpt-4o-mini ", "llm_model_route gpt-4o-mini openai;"),
+    ("llm_model_route claude-opus", "llm_model_route claude-opus-5 openai;"),
     (
         "server {",
         "server { listen 4000;\n"

@@ -59,11 +59,19 @@ def test_switching_protocols_opens_no_tunnel(ask):
 
 def test_our_headers_are_ours(ask):
     _, response, _ = ask(
-        http_answer("200 OK", JSON, "x-llm-cost: 99", "x-llm-request-id: forged", "Set-Cookie: a=b")
+        http_answer(
+            "200 OK",
+            JSON,
+            "x-llm-cost: 99",
+            "x-llm-request-id: forged",
+            "x-model-downgraded: true",
+            "Set-Cookie: a=b",
+        )
     )
     assert len(response.headers.get_list("x-llm-request-id")) == 1
     assert response.headers["x-llm-request-id"] != "forged"
     assert response.headers.get_list("x-llm-cost") != ["99"]
+    assert "x-model-downgraded" not in response.headers
     assert "set-cookie" not in response.headers
 
 

@@ -54,7 +54,9 @@ def test_customers(ask, ledger):
     status = ask(budgets=["customer=* 0.001usd/30d"], **ledger)
     for customer in ("alice", "bob"):
         assert [status(user=customer) for _ in range(2)] == [200, 429]
-    assert assert_openai_error(ask.last, 429, "budget_exceeded")["param"] == "customer"
+    error = assert_openai_error(ask.last, 429, "budget_exceeded")
+    assert error["param"] == "customer"
+    assert "$" not in error["message"]  # whom a request names is not always its sender
     assert [status() for _ in range(2)] == [200] * 2
 
 
@@ -77,6 +79,22 @@ def test_too_many_tags(ask):
     assert status(metadata={"tags": tags}) == 400
     assert_openai_error(ask.last, 400)
     assert status(metadata={"tags": tags[:20]}) == 200
+
+
+def test_key_with_too_many_tags(gateway):
+    record = KEY_RECORD | {"tags": [f"tag-{i}" for i in range(25)]}
+    one = gateway(start=False, keys=[record], limits=["tag=* rpm=4"])
+    one.configure()
+    assert 'more than 24 limits apply to key "tester"' in one.run_test().stderr
+
+
+def test_limits_of_more_models_than_a_request_has(ask):
+    names = [f"model-{i}" for i in range(30)]
+    status = ask(
+        routes=[f"{name} mock model=output-only" for name in names],
+        limits=[f"{scope} rpm=1" for name in names for scope in (f"key=* model={name}", f"model={name}")],
+    )
+    assert [status(model=names[29]) for _ in range(2)] == [200, 429]
 
 
 def test_models(ask, ledger):

@@ -85,6 +85,10 @@ llm::Result<std::vector<BudgetStep>> parse_steps(int64_t limit, const StepOption
         }
         steps.push_back(std::move(*step));
     }
+    if (std::count_if(steps.begin(), steps.end(), is_end) > 1) {
+        return llm::Result<std::vector<BudgetStep>>::failure(
+            "reject and allow stand for the rest of a budget: give one of them, once");
+    }
     std::stable_sort(steps.begin(), steps.end(),
                      [](const auto& a, const auto& b) { return a.from < b.from; });
     return steps;

@@ -27,6 +27,11 @@ struct BudgetStep {
     bool operator==(const BudgetStep&) const = default;
 };
 
+// Decides whether requests are refused, from there on.
+inline bool is_end(const BudgetStep& step) noexcept {
+    return step.action == BudgetStep::Action::reject || step.action == BudgetStep::Action::allow;
+}
+
 // The options of llm_budget, each as it was given or empty.
 struct StepOptions {
     std::string_view soft;             // "80%"
@@ -36,7 +41,7 @@ struct StepOptions {
 
 // The steps of a budget of `limit`, by what they begin from. `over` says what happens from `soft`
 // on, or else from the whole limit on; `soft` alone alerts. Percentages are whole, 1 to 100. The
-// limit itself rejects, if no step before it does or allows.
+// limit itself rejects, if no step before it does or allows; only one of them may.
 llm::Result<std::vector<BudgetStep>> parse_steps(int64_t limit, const StepOptions& options);
 
 }  // namespace ledger

@@ -204,12 +204,8 @@ std::string label_of(Scope scope) {
     return std::string(scope == Scope::group ? "group" : scope_name(scope));
 }
 
-bool ends(const BudgetStep& step) noexcept {
-    return step.action == BudgetStep::Action::reject || step.action == BudgetStep::Action::allow;
-}
-
 void add(ClaimTemplate& claim, const LimitRule& rule) {
-    const auto end = std::find_if(rule.steps.begin(), rule.steps.end(), ends);
+    const auto end = std::find_if(rule.steps.begin(), rule.steps.end(), is_end);
     int64_t limit = rule.limit;
     int64_t enforced = rule.limit;
     if (end != rule.steps.end() && end->action == BudgetStep::Action::reject) {
@@ -220,7 +216,7 @@ void add(ClaimTemplate& claim, const LimitRule& rule) {
     claim.limit = std::min(claim.limit, limit);
     claim.enforced = std::min(claim.enforced, enforced);
     std::copy_if(rule.steps.begin(), rule.steps.end(), std::back_inserter(claim.steps),
-                 [](const BudgetStep& step) { return !ends(step); });
+                 [](const BudgetStep& step) { return !is_end(step); });
     std::stable_sort(claim.steps.begin(), claim.steps.end(),
                      [](const auto& one, const auto& other) { return one.from < other.from; });
 }
@@ -298,6 +294,11 @@ llm::Result<LimitRule> parse_rate(std::string_view scope, std::string_view rate)
     }
     rule->limit = *limit;
     return rule;
+}
+
+bool LimitRule::counts(const std::string& model) const noexcept {
+    const bool is_for_it = scope != Scope::model || selector == "*" || selector == model;
+    return is_for_it && (models.empty() || llm::glob_matches(models, model));
 }
 
 bool ClaimTemplate::counts(const std::string& model) const noexcept {

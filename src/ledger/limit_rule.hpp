@@ -34,6 +34,9 @@ struct LimitRule {
     int64_t limit = 0;              // in the unit; 0 … kMaxLimit
     std::string models;             // a glob: requests for other models do not count; empty: all do
     std::vector<BudgetStep> steps;  // of a budget
+
+    // Whether a request for that logical model counts.
+    bool counts(const std::string& model) const noexcept;
 };
 
 // 9 million USD in nano-USD: exact also where numbers are doubles (Redis' Lua).
@@ -60,8 +63,9 @@ struct ClaimTemplate {
     std::string models;
     std::vector<BudgetStep> steps;  // alerts and downgrades
 
-    // Whether a request for that logical model counts.
-    bool counts(const std::string& model) const noexcept;
+    bool counts(const std::string& model) const noexcept;  // as its rule
+    // Not so for what only alerts, as a record's soft_budget alone.
+    bool has_limit() const noexcept { return limit < kMaxLimit; }
 };
 
 // Whether a rule's counter is not known before there is a request.

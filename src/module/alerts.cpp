@@ -25,10 +25,11 @@ void Alerts::raise(const ledger::ClaimTemplate& limit, const ledger::BudgetStep&
         return;
     }
     quiet_until_ms = now_ms + std::min(state.reset_ms, kDayMs);
+    const std::string limit_text = limit.has_limit() ? " of $" + llm::format_usd(limit.limit) : "";
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                  "llm: budget \"%s\" has come to $%s: $%s of $%s used or reserved",
+                  "llm: budget \"%s\" has come to $%s: $%s%s used or reserved",
                   limit.counter.name.c_str(), llm::format_usd(step.from).c_str(),
-                  llm::format_usd(state.used).c_str(), llm::format_usd(limit.limit).c_str());
+                  llm::format_usd(state.used).c_str(), limit_text.c_str());
 }
 
 }  // namespace module

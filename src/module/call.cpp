@@ -53,6 +53,8 @@ void Call::downgrade_to(const llm::LogicalModel& target) {
     tried.push_back(&target);
     model = &target;
     hold_id = new_request_id(io::wall_ms());
+    decision = {};
+    n_claims = 0;
 }
 
 void Call::on_decision(const ledger::Decision& made) noexcept {

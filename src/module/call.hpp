@@ -59,7 +59,8 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
     // By its key and by llm_model_allow. `requested` is the model's name or an alias of it.
     bool may_use(const std::string& requested, const llm::LogicalModel& target) const;
     bool downgraded() const noexcept { return tried.size() > 1; }
-    // Another model is going to be asked for in place of the denied one.
+    // Another model is going to be asked for in place of the denied one: what the ledger said of
+    // that is void.
     void downgrade_to(const llm::LogicalModel& target);
     // Asks a provider for something, or is refused that: makes a spend row.
     bool is_spend() const noexcept { return !llm::is_local(endpoint); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "ledger/counter.hpp"
 #include "module/worker.hpp"
 
 namespace module {
@@ -46,9 +47,10 @@ void add_own_limits(Call& call, const RequestRule& wanted) {
     }
 }
 
-bool may_downgrade(const Call& call, const llm::LogicalModel* target) {
+bool may_downgrade(const Call& call, const std::string& name) {
+    const llm::LogicalModel* target = call.gateway.catalog.resolve(name);
     const bool tried = std::find(call.tried.begin(), call.tried.end(), target) != call.tried.end();
-    return !tried && call.may_use(target->name, *target);
+    return !tried && call.may_use(name, *target);
 }
 
 // The first step from which on the call is to be served with another model.
@@ -58,7 +60,7 @@ const BudgetStep* downgrade_step(const Call& call, const ClaimTemplate& limit) {
     }
     const auto applies = [&](const BudgetStep& step) {
         return step.action == BudgetStep::Action::downgrade && step.from <= limit.enforced &&
-               may_downgrade(call, call.gateway.catalog.resolve(step.model));
+               may_downgrade(call, step.model);
     };
     const auto step = std::find_if(limit.steps.begin(), limit.steps.end(), applies);
     return step == limit.steps.end() ? nullptr : &*step;
@@ -77,7 +79,7 @@ int64_t amount_of(const Call& call, ledger::Unit unit) noexcept {
         case ledger::Unit::nano_usd:
             return call.held_tokens.cost;
         case ledger::Unit::tokens:
-            return call.held_tokens.prompt + call.held_tokens.completion;
+            return ledger::saturating_add(call.held_tokens.prompt, call.held_tokens.completion);
         default:
             return 1;
     }
@@ -98,11 +100,19 @@ bool add_claims(Call& call, const std::vector<ClaimTemplate>& limits) {
     return true;
 }
 
+// What is used and reserved, with this call, is more than so much.
+bool goes_beyond(const Call& call, size_t claim, int64_t limit) noexcept {
+    const bool is_counted = call.decision.outcome == ledger::Outcome::admitted;
+    const int64_t asked = is_counted ? 0 : call.claims[claim].amount;
+    return ledger::saturating_add(call.decision.states[claim].used, asked) > limit;
+}
+
 void note_alerts(const Call& call, size_t claim) {
     const ClaimTemplate& limit = *call.limits[claim];
     const ledger::CounterState& state = call.decision.states[claim];
     for (const BudgetStep& step : limit.steps) {
-        if (step.action == BudgetStep::Action::alert && state.used >= step.from) {
+        const bool is_reached = state.used > 0 && state.used >= step.from;
+        if (step.action == BudgetStep::Action::alert && is_reached) {
             Worker::current().alerts().raise(limit, step, state);
         }
     }
@@ -126,8 +136,10 @@ int64_t most_tokens_admitted(const Call& call) noexcept {
 std::optional<llm::ApiError> make_claims(Call& call) {
     call.n_claims = 0;
     call.own_limits.clear();
-    for (const RequestRule& rule : call.gateway.request_rules) {
-        add_own_limits(call, rule);
+    for (const RequestRule& wanted : call.gateway.request_rules) {
+        if (wanted.rule->counts(call.model->name)) {
+            add_own_limits(call, wanted);
+        }
     }
     if (!add_claims(call, call.caller->claims) || !add_claims(call, call.own_limits)) {
         return llm::invalid_request(
@@ -142,8 +154,13 @@ const llm::LogicalModel* downgrade_target(const Call& call) {
     if (call.decision.outcome != ledger::Outcome::denied) {
         return nullptr;
     }
-    const BudgetStep* step = downgrade_step(call, *call.limits[call.decision.denied_claim]);
-    return step == nullptr ? nullptr : call.gateway.catalog.resolve(step->model);
+    for (size_t i = 0; i < call.n_claims; ++i) {
+        const BudgetStep* step = downgrade_step(call, *call.limits[i]);
+        if (step != nullptr && goes_beyond(call, i, step->from)) {
+            return call.gateway.catalog.resolve(step->model);
+        }
+    }
+    return nullptr;
 }
 
 void take_note(Call& call) {
@@ -153,7 +170,7 @@ void take_note(Call& call) {
     for (size_t i = 0; i < call.n_claims; ++i) {
         const ClaimTemplate& limit = *call.limits[i];
         note_alerts(call, i);
-        if (call.shadow && call.would_be.empty() && call.decision.states[i].used > limit.enforced) {
+        if (call.shadow && call.would_be.empty() && goes_beyond(call, i, limit.enforced)) {
             call.would_be =
                 limit.unit == ledger::Unit::nano_usd ? "budget_exceeded" : "rate_limit_exceeded";
         }

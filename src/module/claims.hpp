@@ -16,8 +16,8 @@ int64_t most_tokens_admitted(const Call& call) noexcept;
 // ledger takes at once.
 std::optional<llm::ApiError> make_claims(Call& call);
 
-// The model that a denied call is to be served with instead: a step of the budget that denied it
-// says so. nullptr: none.
+// The model that a denied call is to be served with instead, by the step of a budget that it goes
+// beyond, whichever limit denied it. nullptr: none.
 const llm::LogicalModel* downgrade_target(const Call& call);
 
 // After the decision: alerts for budgets that have come to a step, and in shadow what would have

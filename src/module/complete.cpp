@@ -127,6 +127,32 @@ void add_record_rules(std::vector<ledger::LimitRule>& rules, ledger::Scope scope
     }
 }
 
+// The most limits that a request of the caller meets, whichever model it is for, without tags of
+// its own.
+size_t most_limits(const Gateway& gateway, const Caller& caller) {
+    std::vector<ledger::ClaimTemplate> of_tags;
+    for (const RequestRule& each : gateway.request_rules) {
+        for (const std::string& tag : caller.key->identity.tags) {
+            if (each.rule->scope == ledger::Scope::tag) {
+                add_claim(of_tags, *each.rule, tag);
+            }
+        }
+    }
+    size_t most = 0;
+    for (const auto& [name, model] : gateway.catalog.models()) {
+        const auto counts = [&model = name](const auto& claim) { return claim.counts(model); };
+        const auto may_apply = [&model = name](const RequestRule& each) {
+            return each.rule->scope != ledger::Scope::tag && each.rule->counts(model);
+        };
+        const auto& claims = caller.claims;
+        const auto& rules = gateway.request_rules;
+        most = std::max<size_t>(most, std::count_if(claims.begin(), claims.end(), counts) +
+                                          std::count_if(of_tags.begin(), of_tags.end(), counts) +
+                                          std::count_if(rules.begin(), rules.end(), may_apply));
+    }
+    return most;
+}
+
 Caller make_caller(const Gateway& gateway, const keys::VirtualKey& key) {
     const llm::Identity& identity = key.identity;
     Caller caller;
@@ -150,7 +176,7 @@ Caller make_caller(const Gateway& gateway, const keys::VirtualKey& key) {
     }
 
     caller.claims = ledger::claims_for(identity, rules);
-    if (caller.claims.size() + gateway.request_rules.size() > ledger::kMaxClaims) {
+    if (most_limits(gateway, caller) > ledger::kMaxClaims) {
         throw ConfError("more than " + std::to_string(ledger::kMaxClaims) +
                         " limits apply to key \"" + identity.key_alias + "\"");
     }
@@ -185,6 +211,19 @@ void complete_rules(Gateway& gateway, const Draft& draft) {
     }
 }
 
+void check_selections(const Gateway& gateway, const Draft& draft) {
+    const auto& models = gateway.catalog.models();
+    for (const DraftSelection& selection : draft.selections) {
+        const bool selects = std::any_of(models.begin(), models.end(), [&](const auto& model) {
+            return llm::glob_matches(selection.models, model.first);
+        });
+        if (!selects) {
+            throw error_at(selection.place, "\"" + selection.models +
+                                                "\" selects no model of llm_model_route");
+        }
+    }
+}
+
 void complete_callers(Gateway& gateway, const Draft& draft) {
     for (const auto& [hash, key] : gateway.keys->keys()) {
         try {
@@ -211,6 +250,7 @@ ngx_int_t complete(ngx_conf_t* cf) noexcept {
         }
         complete_routes(gateway, *conf->draft);
         complete_rules(gateway, *conf->draft);
+        check_selections(gateway, *conf->draft);
         complete_callers(gateway, *conf->draft);
         return NGX_OK;
     } catch (const std::exception& error) {

@@ -1,5 +1,6 @@
 #include "module/conf.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace module {
@@ -43,13 +44,12 @@ std::string_view Arguments::shift() {
 }
 
 bool Arguments::take_flag(std::string_view name) {
-    for (auto it = values_.begin(); it != values_.end(); ++it) {
-        if (*it == name) {
-            values_.erase(it);
-            return true;
-        }
+    const auto found = std::find(values_.begin(), values_.end(), name);
+    if (found == values_.end()) {
+        return false;
     }
-    return false;
+    values_.erase(found);
+    return true;
 }
 
 void Arguments::done(size_t positionals) const {

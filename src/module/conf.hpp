@@ -51,8 +51,9 @@ class Arguments {
     // The value of name=…, taken off the list; empty if it is not there. Given empty or twice: an
     // error.
     std::string_view take(std::string_view name);
-    bool take_flag(std::string_view name);
+    // Of one that may be given several times.
     std::vector<std::string_view> take_all(std::string_view name);
+    bool take_flag(std::string_view name);
     // Takes the first argument, whatever it looks like.
     std::string_view shift();
     // Everything behind the first `positionals` must have been taken.

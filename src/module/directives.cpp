@@ -297,7 +297,15 @@ ngx_http_complex_value_t* expression(ngx_conf_t* cf, Gateway& gateway, const std
     if (compiled == nullptr) {
         compiled = compile(cf, text);
     }
+    if (compiled->lengths == nullptr) {
+        throw ConfError("\"" + text + "\" has no variable");
+    }
     return compiled;
+}
+
+// What a directive selects has to be there once all are read: a misspelt limit is none.
+void select_models(ngx_conf_t* cf, void* conf, std::string_view models) {
+    draft_of(conf).selections.push_back({std::string(models), Place(cf)});
 }
 
 void add_rule(ngx_conf_t* cf, void* conf, llm::Result<ledger::LimitRule> rule,
@@ -306,6 +314,12 @@ void add_rule(ngx_conf_t* cf, void* conf, llm::Result<ledger::LimitRule> rule,
         throw ConfError(rule.error());
     }
     rule->models = models;
+    if (!models.empty()) {
+        select_models(cf, conf, models);
+    }
+    if (rule->scope == ledger::Scope::model && rule->selector != "*") {
+        select_models(cf, conf, rule->selector);
+    }
     Gateway& gateway = gateway_of(conf);
     if (rule->scope == ledger::Scope::group) {
         expression(cf, gateway, rule->selector);
@@ -359,6 +373,7 @@ void max_output(ngx_conf_t* cf, void* conf) {
     if (!when_absent.empty()) {
         bound.when_absent = parse_count("default", when_absent, 1, bound.tokens);
     }
+    select_models(cf, conf, bound.models);
     draft_of(conf).max_outputs.push_back(std::move(bound));
 }
 
@@ -376,6 +391,7 @@ void model_allow(ngx_conf_t* cf, void* conf) {
     if (allow.values.empty()) {
         throw ConfError("no value that \"by\" may have is given");
     }
+    select_models(cf, conf, allow.models);
     Gateway& gateway = gateway_of(conf);
     allow.group = expression(cf, gateway, by);
     gateway.model_allows.push_back(std::move(allow));

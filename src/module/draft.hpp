@@ -39,6 +39,11 @@ struct DraftMaxOutput {
     int64_t when_absent = 0;  // 0: not given
 };
 
+struct DraftSelection {
+    std::string models;  // a glob of logical models, or one by its name
+    Place place;
+};
+
 struct DraftDowngrade {
     std::string model;
     Place place;
@@ -49,6 +54,7 @@ struct Draft {
     std::vector<DraftRoute> routes;
     std::vector<DraftAlias> aliases;
     std::vector<DraftDowngrade> downgrades;
+    std::vector<DraftSelection> selections;
     std::vector<DraftMaxOutput> max_outputs;
     Place keys;     // llm_keys
     Place enabled;  // an `llm on`

@@ -91,7 +91,7 @@ double budget_utilization(const Call& call) noexcept {
     double most = -1;
     for (size_t i = 0; was_judged(call) && i < call.n_claims; ++i) {
         const ledger::ClaimTemplate& limit = *call.limits[i];
-        if (limit.unit != ledger::Unit::nano_usd) {
+        if (limit.unit != ledger::Unit::nano_usd || !limit.has_limit()) {
             continue;
         }
         const auto used = static_cast<double>(call.decision.states[i].used);

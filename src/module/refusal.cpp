@@ -23,16 +23,11 @@ std::string lifts_in(int64_t ms) {
     return ms < 0 || ms > kFarMs ? "" : " Limit resets in " + llm::format_duration(ms) + ".";
 }
 
-// What all clients have together is the operator's.
-bool is_shared(ledger::Scope scope) noexcept {
-    return scope == ledger::Scope::global || scope == ledger::Scope::model ||
-           scope == ledger::Scope::provider;
-}
-
-// The client may know the figures of its own scopes.
+// The client may know the figures of the scopes that its key belongs to. The global budget and
+// those of models are the operator's, and a client may name the customers and tags of others.
 std::string budget_figures(const ledger::ClaimTemplate& limit, const ledger::CounterState& state,
                            int64_t asked) {
-    if (is_shared(limit.scope)) {
+    if (limit.scope == ledger::Scope::global || ledger::depends_on_request(limit.scope)) {
         return "";
     }
     return " Limit: $" + llm::format_usd(limit.limit) + " per " + to_string(limit.window) +

@@ -247,6 +247,12 @@ TEST(BudgetSteps, RefusesWhatIsNone) {
     }
 }
 
+TEST(BudgetSteps, EndOnce) {
+    EXPECT_FALSE(parse_steps(100, {"", "", {"80%:allow", "90%:reject"}}));
+    EXPECT_FALSE(parse_steps(100, {"80%", "reject", {"100%:reject"}}));
+    EXPECT_FALSE(parse_steps(100, {"", "allow", {"50%:allow"}}));
+}
+
 LimitRule stepped(std::string_view amount, const StepOptions& options) {
     LimitRule rule = budget("team=*", amount);
     rule.steps = steps(rule.limit, options);
@@ -266,7 +272,7 @@ TEST(Claims, WhatIsEnforcedFollowsFromTheSteps) {
     EXPECT_EQ(claim({soft, hard}).limit, 5 * kUsd);
     EXPECT_EQ(claim({soft, hard}).enforced, 10 * kUsd);
     EXPECT_EQ(claim({hard, soft}).steps.size(), 1U);
-    const LimitRule early = stepped("10usd/1d", {"", "", {"90%:reject", "95%:allow"}});
+    const LimitRule early = stepped("10usd/1d", {"", "", {"90%:reject", "95%:alert"}});
     EXPECT_EQ(claim({early}).limit, 9 * kUsd);
     EXPECT_EQ(claim({early}).enforced, 9 * kUsd);
 }
