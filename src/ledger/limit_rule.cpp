@@ -216,6 +216,9 @@ void add(ClaimTemplate& claim, const LimitRule& rule) {
     } else if (end != rule.steps.end()) {
         enforced = kMaxLimit;
     }
+    if (rule.line.places > 0) {
+        claim.line = rule.line;
+    }
     claim.limit = std::min(claim.limit, limit);
     claim.enforced = std::min(claim.enforced, enforced);
     std::copy_if(rule.steps.begin(), rule.steps.end(), std::back_inserter(claim.steps),
@@ -240,6 +243,7 @@ void add(std::vector<ClaimTemplate>& claims, const LimitRule& rule, std::string_
                       rule.scope,
                       label_of(rule.scope),
                       rule.models,
+                      {},
                       {}});
     add(claims.back(), rule);
 }

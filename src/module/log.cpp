@@ -102,6 +102,11 @@ void settle(Call& call, const llm::Charge& charge) noexcept {
     actual.nano_usd = charge.cost.total();
     actual.tokens = charge.usage.total_tokens();
     Worker::current().ledger().settle(call.hold_id, call.asked_claims(), actual);
+    for (const ledger::Claim& claim : call.asked_claims()) {
+        if (claim.unit == ledger::Unit::parallel) {
+            Worker::current().slots().wake(claim.counter->hash);
+        }
+    }
 }
 
 void settle_and_record(Call& call) {
