@@ -24,8 +24,9 @@ bool SlotQueue::wait(Waiter& waiter, const Counter& counter, size_t places, ngx_
         return false;
     }
     waiter.counter_ = counter;
+    Line joining{&waiter};
     Line& joined = lines_[counter];
-    joined.insert(again ? joined.begin() : joined.end(), &waiter);
+    joined.splice(again ? joined.begin() : joined.end(), joining);
     if (!look_.armed()) {
         look_.arm(kLookMs);
     }
@@ -59,15 +60,24 @@ void SlotQueue::wake_first(Line& line) noexcept {
 }
 
 // Those whose time is over are in front, as all of a line wait equally long.
-void SlotQueue::look() noexcept {
+void SlotQueue::wake_overdue() noexcept {
     for (auto next = lines_.begin(); next != lines_.end();) {
-        const auto line = next++;
-        const auto overdue = static_cast<size_t>(std::count_if(
-            line->second.begin(), line->second.end(),
-            [](const Waiter* waiter) { return waiter->time_is_over(); }));
-        for (size_t n = std::max<size_t>(overdue, 1); n > 0; --n) {
-            wake_first(line->second);
+        Line& line = (next++)->second;
+        const auto overdue = std::find_if_not(
+            line.begin(), line.end(), [](const Waiter* waiter) { return waiter->time_is_over(); });
+        for (auto n = std::distance(line.begin(), overdue); n > 0; --n) {
+            wake_first(line);
         }
+    }
+}
+
+void SlotQueue::look() noexcept {
+    wake_overdue();
+    for (size_t n = std::min(lines_.size(), kLooksAtOnce); n > 0; --n) {
+        auto line = lines_.upper_bound(looked_at_);
+        line = line == lines_.end() ? lines_.begin() : line;
+        looked_at_ = line->first;
+        wake_first(line->second);
     }
     if (!lines_.empty()) {
         look_.arm(kLookMs);

@@ -9,9 +9,10 @@
 
 namespace module {
 
-// Calls of one worker that wait for a parallel slot: by counter, first come, first served. The first
-// of a counter is woken when a call of this worker gives a slot of it back, and, as other workers
-// and nodes do so too, every kLookMs. A worker that is shutting down stays until nobody waits.
+// Calls of one worker that wait for a parallel slot: by counter, first come, first served. The
+// first of a counter is woken when a call of this worker gives a slot of it back, and, as other
+// workers and nodes do so too, every kLookMs; of many counters some at a time. A worker that is
+// shutting down stays until nobody waits.
 class SlotQueue {
   public:
     using Counter = std::array<uint64_t, 2>;  // CounterId::hash
@@ -50,13 +51,16 @@ class SlotQueue {
 
   private:
     static constexpr ngx_msec_t kLookMs = 25;
+    static constexpr size_t kLooksAtOnce = 32;  // counters: each look asks the ledger
 
     using Line = std::list<Waiter*>;
 
     void look() noexcept;
+    void wake_overdue() noexcept;
     void wake_first(Line& line) noexcept;
 
     std::map<Counter, Line> lines_;
+    Counter looked_at_{};  // last
     io::Timer look_;
 };
 
