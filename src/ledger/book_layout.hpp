@@ -28,11 +28,11 @@ struct alignas(kLine) BookHeader {
     uint32_t free_counter, counters;
     uint32_t hand;  // of the search for idle counters
     uint32_t free_hold, holds;
-    uint32_t untold;        // holds and debts that the true ledger has to hear of
-    Ends by_deadline;       // holds
-    Ends ended;             // holds that are to be told by id, by the time to tell them again
-    Ends waiting_debts;     // counters
-    Ends debts_in_flight;   // counters, by the time to send them again
+    uint32_t untold;       // holds and debts that the true ledger has to hear of
+    Ends by_deadline;      // holds
+    Ends ended;            // holds that are to be told by id, by the time to tell them again
+    Ends waiting_debts;    // counters
+    Ends debts_in_flight;  // counters, by the time to send them again
 };
 
 struct HoldEntry {

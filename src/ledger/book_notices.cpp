@@ -112,8 +112,9 @@ Notice Book::notice_of_end(uint32_t index) noexcept {
     for (size_t i = 0; i < hold.size; ++i) {
         const Counter& counter = counters_[hold.entries[i].counter];
         const int64_t held = hold.entries[i].amount;
-        notice.parts[i] = {counter.name,     counter.name_size, counter.unit,
-                           counter.window(), held,              hold.charged(counter.unit, held)};
+        notice.parts[i] = {counter.name, counter.name_size,
+                           counter.unit, counter.window(),
+                           held,         hold.charged(counter.unit, held)};
     }
     return notice;
 }
@@ -128,8 +129,8 @@ Notice Book::notice_of_debt(uint32_t index, const llm::RequestId& fresh) const n
     notice.first = debt.id == fresh;
     notice.at_ms = debt.sent_at_ms;
     notice.size = 1;
-    notice.parts[0] = {counter.name,     counter.name_size, counter.unit,
-                       counter.window(), 0,                 debt.sent - debt.paid};
+    notice.parts[0] = {counter.name,         counter.name_size, counter.unit, counter.window(), 0,
+                       debt.sent - debt.paid};
     return notice;
 }
 

@@ -38,9 +38,9 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter, public S
         decided,
         awaiting_slot,  // a parallel limit denied it, and it waits for room
         slot_seen,      // there may be room: the ledger is to be asked again
-        forwarded,  // handed to proxy_pass; seen again only through error_page → @llm_next
-        answered,   // we answered ourselves
-        failed,     // unexpectedly; seen again only through error_page
+        forwarded,      // handed to proxy_pass; seen again only through error_page → @llm_next
+        answered,       // we answered ourselves
+        failed,         // unexpectedly; seen again only through error_page
     };
 
     Call(ngx_http_request_t* request, const Gateway& gateway);
