@@ -34,7 +34,8 @@ class RedisCommand {
     static constexpr size_t kUsualSize = 1024;  // a script call with some keys
     static constexpr size_t kMostDigits = 20;
 
-    static std::string_view to_text(int64_t number, std::array<char, kMostDigits>& digits) noexcept {
+    static std::string_view to_text(int64_t number,
+                                    std::array<char, kMostDigits>& digits) noexcept {
         const auto end = std::to_chars(digits.begin(), digits.end(), number).ptr;
         return {digits.data(), static_cast<size_t>(end - digits.data())};
     }

@@ -62,8 +62,9 @@ struct NoticeRef {
     bool first = true;  // nothing else of this id is on its way
 };
 
-// What the true ledger is to be told, once per id: in the windows of at_ms, `actual` takes the place
-// of `held` if it holds the id, and else is added. Told again until it is known to have heard.
+// What the true ledger is to be told, once per id: in the windows of at_ms, `actual` takes the
+// place of `held` if it holds the id, and else is added. Told again until it is known to have
+// heard.
 struct Notice : NoticeRef {
     struct Part {
         std::array<char, kMaxCounterName> name;

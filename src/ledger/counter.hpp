@@ -52,10 +52,10 @@ struct alignas(64) Counter {
 
     std::array<uint64_t, 2> hash;
     int64_t length_ms;  // calendar: the time zone's number
-    int64_t end_ms;  // of the window; kNever for none and sliding
-    int64_t period;  // sliding: the newest slice; else how often the window has rolled
-    uint32_t next;   // in the hash chain or the free list
-    uint32_t holds;  // claims that refer to this counter: it must stay
+    int64_t end_ms;     // of the window; kNever for none and sliding
+    int64_t period;     // sliding: the newest slice; else how often the window has rolled
+    uint32_t next;      // in the hash chain or the free list
+    uint32_t holds;     // claims that refer to this counter: it must stay
     Unit unit;
     WindowKind kind;
     bool live;
@@ -96,8 +96,8 @@ struct alignas(64) Counter {
     void hold(int64_t amount) noexcept;
     // `actual` takes the place of what was held in `of_period`. Without roll.
     void replace(int64_t of_period, int64_t amount, int64_t actual) noexcept;
-    // `truth` comes from elsewhere: used, and when a fixed window ends, at at_us by the clock there.
-    // On top stays the debt. Not for parallel slots, nor when later news came before.
+    // `truth` comes from elsewhere: used, and when a fixed window ends, at at_us by the clock
+    // there. On top stays the debt. Not for parallel slots, nor when later news came before.
     void observe(const CounterState& truth, int64_t at_us, int64_t now_ms) noexcept;
     bool is_current(int64_t of_period) const noexcept { return sliding() || of_period == period; }
 

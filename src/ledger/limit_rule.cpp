@@ -213,6 +213,9 @@ void add(ClaimTemplate& claim, const LimitRule& rule) {
     } else if (end != rule.steps.end()) {
         enforced = kMaxLimit;
     }
+    if (rule.line.places > 0) {
+        claim.line = rule.line;
+    }
     claim.limit = std::min(claim.limit, limit);
     claim.enforced = std::min(claim.enforced, enforced);
     std::copy_if(rule.steps.begin(), rule.steps.end(), std::back_inserter(claim.steps),
@@ -238,7 +241,8 @@ void add(std::vector<ClaimTemplate>& claims, const LimitRule& rule, std::string_
                       .label = label_of(rule.scope),
                       .value = std::string(value),
                       .models = rule.models,
-                      .steps = {}});
+                      .steps = {},
+                      .line = {}});
     add(claims.back(), rule);
 }
 

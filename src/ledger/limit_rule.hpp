@@ -24,6 +24,12 @@ enum class Scope : uint8_t {
     group      // what an nginx expression yields
 };
 
+// Where requests wait for a parallel slot.
+struct SlotLine {
+    size_t places = 0;    // in each worker; 0: none waits
+    int64_t wait_ms = 0;  // at most
+};
+
 struct LimitRule {
     Scope scope = Scope::global;
     // "*": each its own counter; else an exact name. Empty for global. Of a group: its expression,
@@ -34,6 +40,7 @@ struct LimitRule {
     int64_t limit = 0;              // in the unit; 0 … kMaxLimit
     std::string models;             // a glob: requests for other models do not count; empty: all do
     std::vector<BudgetStep> steps;  // of a budget
+    SlotLine line;                  // of parallel
 
     // Whether a request for that logical model counts.
     bool counts(const std::string& model) const noexcept;
@@ -62,6 +69,7 @@ struct ClaimTemplate {
     std::string value;  // of the scope
     std::string models;
     std::vector<BudgetStep> steps;  // alerts and downgrades
+    SlotLine line;
 
     bool counts(const std::string& model) const noexcept;  // as its rule
     // Not so for what only alerts, as a record's soft_budget alone.

@@ -89,8 +89,7 @@ class RedisLedger final : public Ledger, private io::RedisClient::Observer {
     Decision fall_back(const llm::RequestId& id, std::span<const Claim> claims,
                        bool asked) noexcept;
     void release(const llm::RequestId& id) noexcept;
-    io::RedisCommand reserve_command(const llm::RequestId& id,
-                                     std::span<const Claim> claims) const;
+    io::RedisCommand reserve_command(const llm::RequestId& id, std::span<const Claim> claims) const;
     io::RedisCommand settle_command(const Notice& notice) const;
     io::RedisCommand command(RedisCall call) const;
 

@@ -7,10 +7,11 @@
 //   <prefix><counter name>
 //     fixed, calendar: start and end of the window (Unix ms), used, 1 if there was one before
 //     sliding:         the newest slice, then used in each of the last ones, by its place
-//     parallel:        when its time to live was set; per worker: its number, the lease, slots taken
+//     parallel:        when its time to live was set; per worker: its number, the lease, slots
+//     taken
 //   <prefix>hold:<request id>
-//     per claim: its window; or the text "done" for a day after the settlement, or until the node has
-//     heard of it: a settlement counts once, and a reserve that arrives after it is void
+//     per claim: its window; or the text "done" for a day after the settlement, or until the node
+//     has heard of it: a settlement counts once, and a reserve that arrives after it is void
 //   <prefix>lease:<worker>
 //     for as long as the worker renews it, its parallel slots are taken; a lease made anew begins
 //     with none

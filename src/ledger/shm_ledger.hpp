@@ -20,8 +20,8 @@ class ShmLedger final : public Ledger {
     void settle(const llm::RequestId& id, std::span<const Claim> claims,
                 const Actual& actual) noexcept override;
 
-
-    // For a ledger elsewhere that this one stands in for, and keeps what it is to be told: see Book.
+    // For a ledger elsewhere that this one stands in for, and keeps what it is to be told: see
+    // Book.
     uint64_t number() const noexcept { return owner_.number; }
     bool ask(const llm::RequestId& id, std::span<const Claim> claims) noexcept;
     void heard(const llm::RequestId& id, const Decision& decision) noexcept;

@@ -114,7 +114,8 @@ class TimeZoneRule::Reader {
     }
 
     bool take_number(int least, int most, int& number) noexcept {
-        const auto [end, error] = std::from_chars(rest_.data(), rest_.data() + rest_.size(), number);
+        const auto [end, error] =
+            std::from_chars(rest_.data(), rest_.data() + rest_.size(), number);
         if (error != std::errc{} || number < least || number > most) {
             return false;
         }
@@ -207,9 +208,8 @@ int64_t TimeZoneRule::Change::in(int64_t number) const noexcept {
     if (kind == Kind::month_week_day) {
         const weekday wanted(static_cast<unsigned>(day));
         const auto in_month = year / std::chrono::month(static_cast<unsigned>(month));
-        const sys_days date = week == 5
-                                  ? sys_days(in_month / wanted[last])
-                                  : sys_days(in_month / wanted[static_cast<unsigned>(week)]);
+        const sys_days date = week == 5 ? sys_days(in_month / wanted[last])
+                                        : sys_days(in_month / wanted[static_cast<unsigned>(week)]);
         days = date.time_since_epoch().count();
     } else if (kind == Kind::julian) {  // from 1, without February 29
         days += day - 1 + (year.is_leap() && day > 59 ? 1 : 0);
@@ -224,10 +224,10 @@ int64_t TimeZoneRule::offset_at(int64_t unix_s) const noexcept {
         return standard_s_;
     }
     const int64_t year = year_of(unix_s + standard_s_);
-    const int64_t begin = (*changes_)[0].in(year) - standard_s_;
-    const int64_t end = (*changes_)[1].in(year) - summer_s_;
-    const bool summer = begin < end ? begin <= unix_s && unix_s < end
-                                    : !(end <= unix_s && unix_s < begin);
+    const int64_t begin = (*changes_)[0].in(year)-standard_s_;
+    const int64_t end = (*changes_)[1].in(year)-summer_s_;
+    const bool summer =
+        begin < end ? begin <= unix_s && unix_s < end : !(end <= unix_s && unix_s < begin);
     return summer ? summer_s_ : standard_s_;
 }
 

@@ -79,8 +79,8 @@ int64_t sliding_retry(const Slots& slots, int64_t newest, int64_t length_ms, int
 void set_sliding_value(Slots& slots, int64_t newest, int64_t length_ms, int64_t now_ms,
                        int64_t value) noexcept;
 
-// "30s 5m 1h 1d 7d": fixed, 1s … 366d. "1d@UTC", "1w", "1mo", "1mo@Europe/Berlin": calendar; the time
-// zone is loaded. Anything else: nothing.
+// "30s 5m 1h 1d 7d": fixed, 1s … 366d. "1d@UTC", "1w", "1mo", "1mo@Europe/Berlin": calendar; the
+// time zone is loaded. Anything else: nothing.
 std::optional<Window> parse_window(std::string_view text);
 
 // As parse_window reads it, in the largest unit that divides the length ("60s" → "1m"), so that

@@ -36,9 +36,10 @@ size_t utf8_sequence_size(std::string_view s) {
     return 0;
 }
 
-bool is_plain(char c) noexcept {
+// Not a function: a pointer to one is not inlined.
+constexpr auto is_plain = [](char c) noexcept {
     return c >= 0x20 && c <= 0x7e && c != '"' && c != '\\';
-}
+};
 
 void append_control(std::string& out, char c) {
     constexpr char kHex[] = "0123456789abcdef";

@@ -264,11 +264,25 @@ bool downgrade(Call& call) {
     return true;
 }
 
+// Whether a call that a parallel limit denied may wait for a slot.
+bool waits_for_slot(Call& call) {
+    if (call.decision.outcome != ledger::Outcome::denied) {
+        return false;
+    }
+    const ledger::ClaimTemplate& limit = *call.limits[call.decision.denied_claim];
+    const auto wait_ms = static_cast<ngx_msec_t>(limit.line.wait_ms);
+    if (!Worker::current().slots().wait(call, limit.counter.hash, limit.line.places, wait_ms)) {
+        return false;
+    }
+    call.stage = Call::Stage::awaiting_slot;
+    return true;
+}
+
 ngx_int_t act_on_decision(Call& call) {
     call.r->read_event_handler = ngx_http_block_reading;
     take_note(call);
     if (call.decision.outcome != ledger::Outcome::admitted && !call.shadow) {
-        return answer_error(call, refuse(call));
+        return waits_for_slot(call) ? wait_for_phases(call) : answer_error(call, refuse(call));
     }
     return forward(call);
 }
@@ -286,6 +300,12 @@ ngx_int_t advance(Call& call) {
     }
     if (call.stage == Stage::body_read) {
         if (const ngx_int_t rc = begin_scan(call); rc != NGX_OK) {
+            return rc;
+        }
+    }
+    if (call.stage == Stage::slot_seen) {
+        call.renew_hold_id();
+        if (const ngx_int_t rc = ask_ledger(call); rc != NGX_OK) {
             return rc;
         }
     }

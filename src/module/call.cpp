@@ -34,6 +34,8 @@ Call::~Call() {
         Worker::current().ledger().abandon(*this);
     } else if (stage == Stage::in_queue) {
         Worker::current().turns().leave(*this);
+    } else if (stage == Stage::awaiting_slot) {
+        Worker::current().slots().leave(*this);
     }
 }
 
@@ -52,6 +54,10 @@ bool Call::may_use(const std::string& requested, const llm::LogicalModel& target
 void Call::downgrade_to(const llm::LogicalModel& target) {
     tried.push_back(&target);
     model = &target;
+    renew_hold_id();
+}
+
+void Call::renew_hold_id() {
     hold_id = new_request_id(io::wall_ms());
     decision = {};
     n_claims = 0;
@@ -66,6 +72,11 @@ void Call::on_decision(const ledger::Decision& made) noexcept {
 
 void Call::on_turn() noexcept {
     stage = Stage::preparing;
+    go_on();
+}
+
+void Call::on_slot() noexcept {
+    stage = Stage::slot_seen;
     go_on();
 }
 

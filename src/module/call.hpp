@@ -20,12 +20,13 @@
 #include "module/client_abort.hpp"
 #include "module/conf.hpp"
 #include "module/prompt.hpp"
+#include "module/slot_queue.hpp"
 
 namespace module {
 
 // One LLM call: what is known of a request from its first byte to its spend row. Lives in a cleanup
 // of the request's pool, so that it outlasts the module contexts that internal redirects wipe.
-class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
+class Call final : public ledger::Waiter, public io::TurnQueue::Waiter, public SlotQueue::Waiter {
   public:
     enum class Stage : uint8_t {
         started,       // nothing done yet
@@ -35,9 +36,11 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
         in_queue,   // for the next turn of that
         reserving,  // the ledger will decide and run the phases again
         decided,
-        forwarded,  // handed to proxy_pass; seen again only through error_page → @llm_next
-        answered,   // we answered ourselves
-        failed,     // unexpectedly; seen again only through error_page
+        awaiting_slot,  // a parallel limit denied it, and it waits for room
+        slot_seen,      // there may be room: the ledger is to be asked again
+        forwarded,      // handed to proxy_pass; seen again only through error_page → @llm_next
+        answered,       // we answered ourselves
+        failed,         // unexpectedly; seen again only through error_page
     };
 
     Call(ngx_http_request_t* request, const Gateway& gateway);
@@ -51,6 +54,7 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
 
     void on_decision(const ledger::Decision& decision) noexcept override;
     void on_turn() noexcept override;
+    void on_slot() noexcept override;
 
     // The deployment that is being tried or answered last; nullptr before routing.
     const llm::Deployment* deployment() const noexcept {
@@ -59,6 +63,8 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter {
     // By its key and by llm_model_allow. `requested` is the model's name or an alias of it.
     bool may_use(const std::string& requested, const llm::LogicalModel& target) const;
     bool downgraded() const noexcept { return tried.size() > 1; }
+    // A decision is asked for once more.
+    void renew_hold_id();
     // Another model is going to be asked for in place of the denied one: what the ledger said of
     // that is void.
     void downgrade_to(const llm::LogicalModel& target);

@@ -98,7 +98,7 @@ void complete_routes(Gateway& gateway, const Draft& draft) {
 void add_record_rules(std::vector<ledger::LimitRule>& rules, ledger::Scope scope,
                       const std::string& owner, const keys::Limits& limits) {
     const auto add = [&](ledger::Unit unit, ledger::Window window, int64_t limit) {
-        rules.push_back({scope, owner, unit, window, limit, {}, {}});
+        rules.push_back({scope, owner, unit, window, limit, {}, {}, {}});
     };
     if (limits.max_budget || limits.soft_budget) {
         ledger::Window window{ledger::WindowKind::fixed, kForeverMs};

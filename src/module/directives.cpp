@@ -349,16 +349,43 @@ void budget(ngx_conf_t* cf, void* conf) {
     add_rule(cf, conf, std::move(rule), models);
 }
 
+ledger::SlotLine slot_line(std::string_view queue, std::string_view wait) {
+    constexpr int64_t kMostPlaces = 10'000;
+    constexpr ngx_msec_t kLongestWait = 600'000;
+    if (queue.empty() != wait.empty()) {
+        throw ConfError("\"queue=\" and \"wait=\" go together");
+    }
+    if (queue.empty()) {
+        return {};
+    }
+    const ngx_msec_t wait_ms = parse_msec("wait", wait);
+    if (wait_ms > kLongestWait) {
+        throw ConfError("\"wait=\" may be 10m at most");
+    }
+    const int64_t places = parse_count("queue", queue, 1, kMostPlaces);
+    return {static_cast<size_t>(places), static_cast<int64_t>(wait_ms)};
+}
+
 void limit(ngx_conf_t* cf, void* conf) {
     Arguments args(cf);
     const std::string_view scope = args.shift();
     const std::string_view models = args.take("model");
+    const ledger::SlotLine line = slot_line(args.take("queue"), args.take("wait"));
     const auto rates = args.rest(0);
     if (rates.empty()) {
         throw ConfError("invalid number of arguments");
     }
+    bool has_parallel = false;
     for (const std::string_view rate : rates) {
-        add_rule(cf, conf, ledger::parse_rate(scope, rate), models);
+        auto rule = ledger::parse_rate(scope, rate);
+        if (rule && rule->unit == ledger::Unit::parallel) {
+            rule->line = line;
+            has_parallel = true;
+        }
+        add_rule(cf, conf, std::move(rule), models);
+    }
+    if (line.places > 0 && !has_parallel) {
+        throw ConfError("\"queue=\" wants \"parallel=\" in the same directive");
     }
 }
 

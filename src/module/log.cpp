@@ -109,6 +109,11 @@ void settle(Call& call, const llm::Charge& charge) noexcept {
     actual.tokens = charge.usage.total_tokens();
     actual.spared = spared_claims(call);
     Worker::current().ledger().settle(call.hold_id, call.asked_claims(), actual);
+    for (const ledger::Claim& claim : call.asked_claims()) {
+        if (claim.unit == ledger::Unit::parallel) {
+            Worker::current().slots().wake(claim.counter->hash);
+        }
+    }
 }
 
 void settle_and_record(Call& call) {

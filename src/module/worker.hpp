@@ -12,6 +12,7 @@
 #include "llm/tokenizer/encoding.hpp"
 #include "module/alerts.hpp"
 #include "module/gateway.hpp"
+#include "module/slot_queue.hpp"
 #include "spend/postgres_writer.hpp"
 #include "spend/spool.hpp"
 
@@ -40,6 +41,8 @@ class Worker {
     }
     // Where work that takes long waits for its turns.
     io::TurnQueue& turns() noexcept { return turns_; }
+    // Where calls wait for parallel slots.
+    SlotQueue& slots() noexcept { return slots_; }
     Alerts& alerts() noexcept { return alerts_; }
     std::mt19937& random() noexcept { return random_; }
     // For request ids; from a cryptographic source, fetched in bulk. Throws when that fails.
@@ -59,6 +62,7 @@ class Worker {
     io::Timer sync_;      // armed while rows wait for it
     std::unique_ptr<spend::PostgresWriter> writer_;  // only with llm_postgres
     std::array<std::unique_ptr<llm::tokenizer::Encoding>, llm::tokenizer::kEncodingCount> encodings_;
+    SlotQueue slots_;
     Alerts alerts_;
     io::Timer housekeeping_;
     std::mt19937 random_{std::random_device{}()};

@@ -1,5 +1,5 @@
-// The ledger's speed: pairs of reserve and settle, with 7 claims (4 budgets, requests and tokens per
-// minute, parallel) over 100 000 live counters.
+// The ledger's speed: pairs of reserve and settle, with 7 claims (4 budgets, requests and tokens
+// per minute, parallel) over 100 000 live counters.
 //   ledger memory <processes>    in shared memory, that many processes at once
 //   ledger redis <port>          the script, in a Redis on this host, 64 requests in flight
 
@@ -40,7 +40,8 @@ int64_t clock_us(clockid_t clock) {
 
 // Prints what `pairs` pairs took.
 void report(const std::string& what, int64_t pairs, int64_t us) {
-    std::printf("%-44s %9.0f pairs/s %8.2f us each\n", what.c_str(), 1e6 * static_cast<double>(pairs) / static_cast<double>(us),
+    std::printf("%-44s %9.0f pairs/s %8.2f us each\n", what.c_str(),
+                1e6 * static_cast<double>(pairs) / static_cast<double>(us),
                 static_cast<double>(us) / static_cast<double>(pairs));
 }
 
@@ -49,7 +50,8 @@ class Scopes {
     Scopes() {
         add("global:usd:1mo", Unit::nano_usd, {WindowKind::month, 0}, kMuchMoney, 50'000);
         for (int i = 0; i < kTeams; ++i) {
-            add("team:" + std::to_string(i) + ":usd:30d", Unit::nano_usd, kThirtyDays, kMuchMoney, 50'000);
+            add("team:" + std::to_string(i) + ":usd:30d", Unit::nano_usd, kThirtyDays, kMuchMoney,
+                50'000);
         }
         for (int i = 0; i < kKeys; ++i) {
             const std::string key = "key:" + std::to_string(i);
@@ -132,15 +134,16 @@ void work(Shared& shared, Book book, const std::vector<std::vector<Claim>>& requ
 int memory(int processes) {
     constexpr size_t kBytes = 128 * 1024 * 1024;
     constexpr int64_t kPairs = 1'000'000;
-    auto* region = static_cast<char*>(mmap(nullptr, kBytes + 4096, PROT_READ | PROT_WRITE,
-                                           MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    auto* region = static_cast<char*>(
+        mmap(nullptr, kBytes + 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     auto& shared = *new (region) Shared{};
     Book book = Book::format(region + 4096, kBytes).value();
     const Scopes scopes;
     std::vector<std::vector<Claim>> requests;
     for (int key = 0; key < kKeys; ++key) {
         requests.push_back(scopes.claims_of(key));
-        book.reserve(id_of(99, static_cast<uint64_t>(key)), {99, 1}, requests.back(), clock_us(CLOCK_REALTIME) / 1000);
+        book.reserve(id_of(99, static_cast<uint64_t>(key)), {99, 1}, requests.back(),
+                     clock_us(CLOCK_REALTIME) / 1000);
     }
     for (int i = 0; i < processes; ++i) {
         if (fork() == 0) {
@@ -236,7 +239,8 @@ int redis(int port) {
     std::vector<llm::RequestId> ended(kInFlight);
     for (int64_t done = 0; done < kPairs; done += kInFlight) {
         for (size_t i = 0; i < kInFlight; ++i) {
-            batch[i] = {id_of(0, static_cast<uint64_t>(done)), scopes.claims_of(static_cast<int>(random() % kKeys))};
+            batch[i] = {id_of(0, static_cast<uint64_t>(done)),
+                        scopes.claims_of(static_cast<int>(random() % kKeys))};
             server.send(call(RedisOp::reserve, batch[i].first, batch[i].second));
         }
         for (size_t i = 0; i < kInFlight; ++i) {

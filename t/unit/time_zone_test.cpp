@@ -101,8 +101,9 @@ TEST(TimeZone, UtcIsTheSameUnderAllItsSpellings) {
 }
 
 TEST(TimeZone, RefusesWhatIsNone) {
-    for (const char* text : {"1d@", "1mo@Europe/Paradise", "1mo@../../etc/passwd", "1mo@/etc/passwd",
-                             "1mo@Europe", "1mo@tzdata.zi", "1h@UTC", "30d@UTC", "@UTC"}) {
+    for (const char* text :
+         {"1d@", "1mo@Europe/Paradise", "1mo@../../etc/passwd", "1mo@/etc/passwd", "1mo@Europe",
+          "1mo@tzdata.zi", "1h@UTC", "30d@UTC", "@UTC"}) {
         EXPECT_FALSE(parse_window(text)) << text;
     }
 }
@@ -127,9 +128,9 @@ TEST(TimeZone, NoPieceOfAFileIsTakenForOne) {
 }
 
 TEST(TimeZoneRule, ReadsPosixRules) {
-    for (const char* rule : {"EST5EDT,M3.2.0,M11.1.0", "<+0330>-3:30", "UTC0",
-                             "IST-2IDT,M3.4.4/26,M10.5.0", "<-03>3<-02>,M3.5.0/-2,M10.5.0/-1",
-                             "AAA3BBB2,J60/0,300/1:30:15"}) {
+    for (const char* rule :
+         {"EST5EDT,M3.2.0,M11.1.0", "<+0330>-3:30", "UTC0", "IST-2IDT,M3.4.4/26,M10.5.0",
+          "<-03>3<-02>,M3.5.0/-2,M10.5.0/-1", "AAA3BBB2,J60/0,300/1:30:15"}) {
         const Libc libc(rule);
         const auto ours = TimeZoneRule::parse(rule);
         ASSERT_TRUE(ours) << rule;
@@ -139,8 +140,9 @@ TEST(TimeZoneRule, ReadsPosixRules) {
             ASSERT_EQ(ours->offset_at(time), libc.local(time).tm_gmtoff) << rule << " " << time;
         }
     }
-    for (const char* none : {"", "CET", "-1", "CET-1CEST", "CET-1CEST,M3.5.0", "CET-1CEST,M13.5.0,M10.5.0",
-                             "CET-1CEST,M3.5.0,M10.5.0x", "<CET-1", "CET999"}) {
+    for (const char* none :
+         {"", "CET", "-1", "CET-1CEST", "CET-1CEST,M3.5.0", "CET-1CEST,M13.5.0,M10.5.0",
+          "CET-1CEST,M3.5.0,M10.5.0x", "<CET-1", "CET999"}) {
         EXPECT_FALSE(TimeZoneRule::parse(none)) << none;
     }
 }
