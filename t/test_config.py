@@ -32,6 +32,7 @@ WRONG = [
     "llm_keys file:{dir}/keys-unknown-field.json;",
     "llm_keys file:{dir}/keys-twice.json;",
     "llm_keys file:{dir}/keys-bad-window.json;",
+    "llm_keys file:{dir}/keys-huge-budget.json;",
     "llm_keys redis:{dir}/keys.json;",
     "llm_redis;",
     "llm_redis 127.0.0.1:6379;",
@@ -235,6 +236,7 @@ def conf(gateway, monkeypatch):
         "garbage.json": '{"keys": [',
         "keys-unknown-field.json": json.dumps({"keys": [{"key": "sk-1", "max_bugdet": 1}]}),
         "keys-bad-window.json": json.dumps({"keys": [BAD_WINDOW]}),
+        "keys-huge-budget.json": json.dumps({"keys": [{"key": "sk-1", "max_budget": 9000001}]}),
         "keys-twice.json": json.dumps({"keys": [{"key": "sk-1"}, {"key": "sk-1"}]}),
         "negative-price.json": json.dumps({"m": {"input_cost_per_token": -1}}),
     }

@@ -98,6 +98,11 @@ void complete_routes(Gateway& gateway, const Draft& draft) {
 void add_record_rules(std::vector<ledger::LimitRule>& rules, ledger::Scope scope,
                       const std::string& owner, const keys::Limits& limits) {
     const auto add = [&](ledger::Unit unit, ledger::Window window, int64_t limit) {
+        if (limit > ledger::kMaxLimit) {
+            throw ConfError("a limit in the record of \"" + owner + "\" is above " +
+                            (unit == ledger::Unit::nano_usd ? "9000000 USD"
+                                                            : std::to_string(ledger::kMaxLimit)));
+        }
         rules.push_back({scope, owner, unit, window, limit, {}, {}, {}});
     };
     if (limits.max_budget || limits.soft_budget) {
