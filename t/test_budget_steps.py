@@ -4,11 +4,20 @@ The model `output-only` costs 1000 nano-USD per output token, `cheap` 100, `free
 answer has exactly max_tokens.
 """
 
+import concurrent.futures
+import hashlib
+import json
+import random
+import signal
+import socket
+import time
+
 import pytest
 
 from support.calls import CHAT, assert_openai_error, chat
 from support.gateway import bearer
-from support.nginx_conf import KEY_RECORD
+from support.nginx_conf import KEY, KEY_RECORD
+from support.redis_state import budget, open_holds, slots
 from support.waiting import wait_until
 
 TOKENS = 1000
@@ -74,6 +83,58 @@ def test_steps_one_after_the_other(stepped):
         "team=* 0.01usd/30d at=50%:downgrade:cheap at=60%:downgrade:cheaper at=61%:reject"
     )
     assert models(one, 18) == ["output-only"] * 5 + ["cheap"] * 10 + ["cheaper"] * 2 + [None]
+
+
+def test_expressions_follow_the_downgrade(stepped):
+    one = stepped("team=* 0.001usd/30d over=downgrade:free", limits=["by=$llm_model rpm=2"])
+    assert models(one, 4) == ["output-only", "free", "free", None]
+
+
+@BOTH_LEDGERS
+def test_free_model_of_an_overdrawn_budget(stepped):
+    one = stepped("team=* 1usd/30d")
+    assert models(one, 2) == ["output-only"] * 2
+    one.reload(budgets=["team=* 0.001usd/30d over=downgrade:free"])
+    assert models(one, 2) == ["free"] * 2
+    one.reload(http="llm_enforce shadow;")
+    assert ask(one, model="free").headers["x-decision"] == "admitted"
+
+
+def leave_after(one, seconds, customer):
+    """Asks with a prompt that takes milliseconds to count, and hangs up."""
+    text = "All work and no play makes Jack a dull boy. " * 10_000
+    fields = {"model": "output-only", "max_tokens": TOKENS, "user": customer}
+    body = json.dumps(chat(text, metadata={"tags": ["a", "b"]}, **fields)).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+    with socket.create_connection(("127.0.0.1", one.port), timeout=20) as client:
+        client.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        time.sleep(seconds)
+
+
+def test_clients_that_leave_on_the_way_to_a_downgrade(gateway, mock, redis):
+    """Between any two of: counted, denied, counted again, admitted, sent, answered."""
+    mock.behave(tokens=TOKENS, delay_ms=30)
+    one = gateway(
+        routes=ROUTES,
+        redis=f"{redis.url} timeout=5s on_failure=deny",
+        budgets=["customer=* 0.0005usd/30d over=downgrade:cheap", "team=* 1usd/30d"],
+        limits=["key=* parallel=100", "tag=* rpm=1000", "by=$http_host rpm=1000"],
+    )
+    chance = random.Random(3)
+    points = [0.004 + 0.12 * chance.random() for _ in range(200)]
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda i: leave_after(one, points[i], f"customer-{i}"), range(len(points))))
+    rows = one.wait_rows(len(points))
+    assert {row["model"] for row in rows} >= {"output-only", "cheap"}
+    assert {row["attempts"] for row in rows} == {0, 1}
+    wait_until(lambda: not open_holds(redis.client), "no hold is left")
+    charged = {row["customer"]: row["cost_nano_usd"] for row in rows}
+    assert set(charged.values()) == {0, 100 * TOKENS}
+    assert budget(redis.client, "team:qa:usd:30d") == sum(charged.values())
+    for customer in filter(None, charged):
+        assert budget(redis.client, f"customer:{customer}:usd:30d") == charged[customer]
+    key = hashlib.sha256(KEY.encode()).hexdigest()[:16]
+    assert not any(slots(redis.client, f"key:{key}:parallel").values())
 
 
 def test_client_may_insist_on_the_model(stepped):
@@ -165,6 +226,19 @@ def test_shadow_refuses_nothing(stepped):
     assert sum(row["cost_nano_usd"] for row in one.wait_rows(4)) == 4_000_000
     one.reload(http="")
     assert ask(one).status_code == 429
+
+
+def test_shadow_without_a_ledger(stepped, redis):
+    """What cannot be counted goes through, and says so."""
+    address = f"{redis.url} timeout=100ms on_failure=deny"
+    one = stepped("team=* 1usd/30d", redis=address, http="llm_enforce shadow;")
+    redis.signal(signal.SIGSTOP)
+    try:
+        response = ask(one)
+    finally:
+        redis.signal(signal.SIGCONT)
+    assert response.status_code == 200
+    assert response.headers["x-decision"] == "shadow_service_unavailable"
 
 
 def test_shadow_of_a_rate(gateway, mock):

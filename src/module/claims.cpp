@@ -67,7 +67,8 @@ const BudgetStep* downgrade_step(const Call& call, const ClaimTemplate& limit) {
 }
 
 int64_t limit_of(const Call& call, const ClaimTemplate& limit) {
-    if (call.shadow) {
+    const bool is_free = limit.unit == ledger::Unit::nano_usd && call.held_tokens.cost == 0;
+    if (call.shadow || is_free) {
         return ledger::kMaxLimit;
     }
     const BudgetStep* step = downgrade_step(call, limit);
@@ -100,11 +101,12 @@ bool add_claims(Call& call, const std::vector<ClaimTemplate>& limits) {
     return true;
 }
 
-// What is used and reserved, with this call, is more than so much.
+// What is used and reserved, with what this call asks for, is more than so much.
 bool goes_beyond(const Call& call, size_t claim, int64_t limit) noexcept {
+    const int64_t asked = call.claims[claim].amount;
+    const int64_t used = call.decision.states[claim].used;
     const bool is_counted = call.decision.outcome == ledger::Outcome::admitted;
-    const int64_t asked = is_counted ? 0 : call.claims[claim].amount;
-    return ledger::saturating_add(call.decision.states[claim].used, asked) > limit;
+    return asked > 0 && (is_counted ? used : ledger::saturating_add(used, asked)) > limit;
 }
 
 void note_alerts(const Call& call, size_t claim) {
@@ -165,6 +167,7 @@ const llm::LogicalModel* downgrade_target(const Call& call) {
 
 void take_note(Call& call) {
     if (call.decision.outcome == ledger::Outcome::unavailable) {
+        call.would_be = call.shadow ? "service_unavailable" : "";
         return;
     }
     for (size_t i = 0; i < call.n_claims; ++i) {
