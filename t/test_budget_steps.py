@@ -75,6 +75,7 @@ def test_downgrade_from_a_share_of_the_budget_on(stepped, mock):
     assert sum(row["cost_nano_usd"] for row in rows) == 10_000_000
     downgraded = [row for row in rows if row["model"] == "cheap"]
     assert {row["requested_model"] for row in downgraded} == {"output-only"}
+    assert {row["decision"] for row in downgraded if row["status"] == 200} == {"downgraded"}
 
 
 @BOTH_LEDGERS
@@ -223,7 +224,9 @@ def test_shadow_refuses_nothing(stepped):
     assert [r.headers["x-decision"] for r in answers] == ["admitted"] * 2 + [
         "shadow_budget_exceeded"
     ] * 2
-    assert sum(row["cost_nano_usd"] for row in one.wait_rows(4)) == 4_000_000
+    rows = one.wait_rows(4)
+    assert sum(row["cost_nano_usd"] for row in rows) == 4_000_000
+    assert [row["decision"] for row in rows].count("shadow_budget_exceeded") == 2
     one.reload(http="")
     assert ask(one).status_code == 429
 

@@ -20,7 +20,7 @@ ROW = """
         'request_id', %(id)s::text, 'started_at', %(at)s::timestamptz, 'key_hash', %(key)s::text,
         'key_alias', '', 'user', '', 'team', %(team)s::text, 'org', '', 'customer', '',
         'tags', %(tags)s::text[], 'endpoint', '', 'requested_model', '', 'model', '', 'deployment', '',
-        'provider', '', 'dialect', '', 'status', 200, 'error_kind', '', 'attempts', 1,
+        'provider', '', 'dialect', '', 'status', 200, 'error_kind', '', 'decision', '', 'attempts', 1,
         'prompt_tokens', 1, 'completion_tokens', 2, 'cached_tokens', 0, 'cache_write_tokens', 0,
         'reasoning_tokens', 0, 'audio_prompt_tokens', 0, 'audio_completion_tokens', 0,
         'searches', 0, 'service_tier', '', 'cost_nano_usd', 7, 'input_nano_usd', 0,

@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS llm_spend (
     dialect                 text        NOT NULL,
     status                  integer     NOT NULL,
     error_kind              text        NOT NULL,
+    decision                text        NOT NULL,
     attempts                integer     NOT NULL,
     prompt_tokens           bigint      NOT NULL,
     completion_tokens       bigint      NOT NULL,

@@ -180,4 +180,14 @@ void take_note(Call& call) {
     }
 }
 
+std::string decision_name(const Call& call) {
+    if (!call.would_be.empty()) {
+        return "shadow_" + std::string(call.would_be);
+    }
+    if (call.attempts > 0) {
+        return call.downgraded() ? "downgraded" : "admitted";
+    }
+    return call.error_kind;
+}
+
 }  // namespace module

@@ -24,4 +24,8 @@ const llm::LogicalModel* downgrade_target(const Call& call);
 // been refused.
 void take_note(Call& call);
 
+// $llm_decision: "admitted", "downgraded", "shadow_" and the code of the refusal that it would have
+// been, or the code of the error that the call was answered with.
+std::string decision_name(const Call& call);
+
 }  // namespace module

@@ -1,4 +1,5 @@
 #include "module/call.hpp"
+#include "module/claims.hpp"
 #include "module/worker.hpp"
 #include "spend/row.hpp"
 
@@ -54,7 +55,7 @@ std::string_view error_kind(const Call& call, bool aborted) noexcept {
 }
 
 spend::Row make_row(const Call& call, const llm::Charge& charge,
-                    const std::vector<std::string>& tags) {
+                    const std::vector<std::string>& tags, std::string_view decision) {
     spend::Row row;
     row.request_id = call.id;
     row.started_ms = call.started_ms;
@@ -76,6 +77,7 @@ spend::Row make_row(const Call& call, const llm::Charge& charge,
     row.aborted = was_aborted(call);
     row.status = client_status(call);
     row.error_kind = error_kind(call, row.aborted);
+    row.decision = decision;
     row.attempts = static_cast<int>(call.attempts);
     row.usage = charge.usage;
     row.source = charge.source;
@@ -130,7 +132,7 @@ void settle_and_record(Call& call) {
     }
     std::vector<std::string> tags = call.caller->key->identity.tags;
     tags.insert(tags.end(), call.scanned.tags.begin(), call.scanned.tags.end());
-    Worker::current().record(make_row(call, charge, tags));
+    Worker::current().record(make_row(call, charge, tags, decision_name(call)));
 }
 
 }  // namespace

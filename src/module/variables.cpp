@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "module/call.hpp"
+#include "module/claims.hpp"
 #include "module/headers.hpp"
 
 namespace module {
@@ -79,16 +80,6 @@ std::string time_to_first_token(const Call& call) {
     const auto ms = static_cast<double>(call.first_output_ms - call.started_ms);
     std::snprintf(text, sizeof(text), "%.3f", ms / 1000);
     return text;
-}
-
-std::string decision(const Call& call) {
-    if (!call.would_be.empty()) {
-        return "shadow_" + std::string(call.would_be);
-    }
-    if (call.attempts > 0) {
-        return call.downgraded() ? "downgraded" : "admitted";
-    }
-    return call.error_kind;
 }
 
 std::string utilization(const Call& call) {
@@ -174,7 +165,7 @@ const Variable kVariables[] = {
     {ngx_string("llm_cost"), get<cost>},
     {ngx_string("llm_estimated_cost"), get<estimated_cost>},
     {ngx_string("llm_ttft"), get<time_to_first_token>},
-    {ngx_string("llm_decision"), get<decision>},
+    {ngx_string("llm_decision"), get<decision_name>},
     {ngx_string("llm_budget_utilization"), get<utilization>},
     {ngx_string("llm_upstream_url"), get<upstream_url>},
     {ngx_string("llm_upstream_host"), get<upstream_host>},

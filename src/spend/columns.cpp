@@ -46,6 +46,7 @@ constexpr std::array kColumns = {
     Column{"dialect", Kind::text, kNoText},
     Column{"status", Kind::number, kZero},
     Column{"error_kind", Kind::text, kNoText},
+    Column{"decision", Kind::text, kNoText},
     Column{"attempts", Kind::number, kZero},
     Column{"prompt_tokens", Kind::number, kZero},
     Column{"completion_tokens", Kind::number, kZero},

@@ -163,6 +163,7 @@ void append_what(Writer& w, const Row& row) {
     w.text(R"(,"dialect":)", row.dialect);
     w.number(R"(,"status":)", row.status);
     w.text(R"(,"error_kind":)", row.error_kind);
+    w.text(R"(,"decision":)", row.decision);
     w.number(R"(,"attempts":)", row.attempts);
 }
 

@@ -32,9 +32,10 @@ struct Row {
     std::string_view dialect;  // the provider's
 
     int status = 0;  // HTTP status the client got
-    std::string_view
-        error_kind;    // "" or error code: budget_exceeded, upstream_error, client_closed …
-    int attempts = 0;  // deployments tried
+    // "" or error code: budget_exceeded, upstream_error, client_closed …
+    std::string_view error_kind;
+    std::string_view decision;  // "admitted", "downgraded", "shadow_budget_exceeded" …
+    int attempts = 0;           // deployments tried
 
     llm::Usage usage;
     llm::UsageSource source = llm::UsageSource::none;

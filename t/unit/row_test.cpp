@@ -60,6 +60,7 @@ TEST(Row, EveryMemberIsWritten) {
     row.dialect = "openai";
     row.status = 200;
     row.error_kind = "";
+    row.decision = "admitted";
     row.attempts = 2;
     row.usage.prompt_tokens = 11;
     row.usage.completion_tokens = 12;
@@ -99,6 +100,7 @@ TEST(Row, EveryMemberIsWritten) {
     EXPECT_EQ(text(tree, "dialect"), "openai");
     EXPECT_EQ(number(tree, "status"), "200");
     EXPECT_EQ(text(tree, "error_kind"), "");
+    EXPECT_EQ(text(tree, "decision"), "admitted");
     EXPECT_EQ(number(tree, "attempts"), "2");
     EXPECT_EQ(number(tree, "prompt_tokens"), "11");
     EXPECT_EQ(number(tree, "completion_tokens"), "12");
@@ -193,7 +195,7 @@ TEST(Row, NoLineIsLongerThanTheReaderTakes) {
     row.identity = &who;
     row.tags = &tags;
     row.customer = row.endpoint = row.requested_model = row.model = row.deployment = worst;
-    row.provider = row.dialect = row.error_kind = row.price_version = worst;
+    row.provider = row.dialect = row.error_kind = row.decision = row.price_version = worst;
     EXPECT_LT(line_of(row).size(), spend::kMaxLineBytes);
 }
 
