@@ -196,3 +196,21 @@ def test_the_clients_headers_are_not_sent_upstream(ready, mock):
     [request] = mock.requests()
     assert "cookie" not in request["headers"]
     assert KEY not in json.dumps(request["headers"])
+
+
+def test_bound_of_the_operator(gateway, mock):
+    """In the field that the model takes, and no more than the client asks for."""
+    prices = "input_price=1 output_price=1"
+    one = gateway(
+        routes=[f"llama mock {prices}", f"gpt-5 mock {prices}", f"mini mock model=eu/o4-mini {prices}"],
+        http="llm_max_output * 50 default=20;",
+    )
+    for model, field in (
+        ("llama", "max_tokens"),
+        ("gpt-5", "max_completion_tokens"),
+        ("mini", "max_completion_tokens"),
+    ):
+        for asked, sent in (({}, 20), ({field: 100}, 50), ({field: 5}, 5)):
+            assert one.client.post(CHAT, json=chat(model=model, **asked)).status_code == 200
+            body = mock.requests()[-1]["body"]
+            assert {name: body[name] for name in body if name.startswith("max_")} == {field: sent}

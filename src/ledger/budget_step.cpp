@@ -29,7 +29,7 @@ std::optional<int> parse_percent(std::string_view text) noexcept {
     return valid ? std::optional(percent) : std::nullopt;
 }
 
-// Not below the share of the limit, and exact: limits are at most 9e15.
+// Rounded down to a nano-dollar.
 int64_t share(int64_t limit, int percent) noexcept {
     return limit / 100 * percent + limit % 100 * percent / 100;
 }

@@ -23,13 +23,14 @@ class Editor {
         }
     }
 
-    void bind_output(int64_t tokens) {
+    void bind_output(int64_t tokens, std::string_view field) {
         const auto& current = request_.max_completion_tokens_field;
         const auto& legacy = request_.max_tokens_field;
         const bool any = request_.max_tokens.has_value();
         // Next to a bound, a null stays: a provider may refuse a request that has both.
         const bool bind_current = current && (!any || current->tokens);
-        const bool bind_legacy = legacy && (any ? legacy->tokens.has_value() : !bind_current);
+        const bool fill_legacy = !any && !bind_current && field == kMaxTokens;
+        const bool bind_legacy = legacy && (legacy->tokens || fill_legacy);
         if (bind_current) {
             set_bound(*current, tokens);
         }
@@ -37,7 +38,8 @@ class Editor {
             set_bound(*legacy, tokens);
         }
         if (!bind_current && !bind_legacy) {
-            members_ += "\"max_tokens\":" + std::to_string(tokens) + ",";
+            members_.append("\"").append(field).append("\":");
+            members_ += std::to_string(tokens) + ",";
         }
     }
 
@@ -100,7 +102,7 @@ std::vector<Splice> plan_splices(std::string_view body, const ScannedRequest& re
         editor.set_model(*plan.model);
     }
     if (plan.max_tokens) {
-        editor.bind_output(*plan.max_tokens);
+        editor.bind_output(*plan.max_tokens, plan.bound_field);
     }
     if (plan.include_usage) {
         editor.ask_for_usage();

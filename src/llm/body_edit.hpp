@@ -11,13 +11,16 @@
 
 namespace llm {
 
+inline constexpr std::string_view kMaxTokens = "max_tokens";
+
 // What the deployment needs changed in a request.
 struct EditPlan {
     std::optional<std::string_view> model;  // the deployment's own name, unescaped
     bool include_usage = false;             // ask the provider for usage, if the answer is a stream
     // Bind the output to so many tokens: what the client's bounds have above it is lowered. Without
-    // a bound, "max_tokens" is inserted (or put in the place of a null).
+    // a bound, this field is inserted (or put in the place of a null).
     std::optional<int64_t> max_tokens;
+    std::string_view bound_field = kMaxTokens;
 };
 
 // One splice: the bytes `at` of the body are replaced by `text` (empty span: an insertion).

@@ -37,6 +37,12 @@ const LogicalModel* Catalog::resolve(std::string_view requested) const noexcept 
     return it == models_.end() ? nullptr : &it->second;
 }
 
+std::string_view bound_field_of(std::string_view model) noexcept {
+    model.remove_prefix(model.rfind('/') + 1);
+    const bool is_o = model.size() > 1 && model[0] == 'o' && model[1] >= '1' && model[1] <= '9';
+    return is_o || model.starts_with("gpt-5") ? "max_completion_tokens" : "max_tokens";
+}
+
 namespace {
 
 int64_t saturating_product(int64_t a, int64_t b) noexcept {

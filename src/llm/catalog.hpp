@@ -36,8 +36,13 @@ struct Deployment {
     ModelPrice price;
     int64_t max_output = 0;         // tokens: the operator's bound; 0: none beside the model's own
     int64_t default_output = 0;     // where the client sets none; 0: as much as is possible
-    tokenizer::ModelTokens tokens;  // how its prompts are counted
+    std::string_view bound_field = "max_tokens";  // what binds its output; a literal
+    tokenizer::ModelTokens tokens;                // how its prompts are counted
 };
+
+// The field of a chat completion that binds the output of a model of that name: "max_tokens", but
+// OpenAI's reasoning models (o1, o3, gpt-5 …) refuse that and take "max_completion_tokens".
+std::string_view bound_field_of(std::string_view model) noexcept;
 
 struct LogicalModel {
     std::string name;

@@ -48,10 +48,10 @@ llm::ModelPrice price_for(const Gateway& gateway, const DraftRoute& route) {
 }
 
 // A deployment may have a name that tells no family ("gpt4o-eu"): then the logical model's does.
-llm::tokenizer::ModelTokens tokens_for(const DraftRoute& route) {
+const std::string& telling_name(const DraftRoute& route) {
     const auto unknown = llm::tokenizer::model_tokens({});
     const auto tokens = llm::tokenizer::model_tokens(route.model);
-    return tokens == unknown ? llm::tokenizer::model_tokens(route.logical_model) : tokens;
+    return tokens == unknown ? route.logical_model : route.model;
 }
 
 // The first directive that selects the model.
@@ -78,7 +78,8 @@ void complete_routes(Gateway& gateway, const Draft& draft) {
         deployment->weight = route.weight;
         deployment->backup = route.backup;
         deployment->price = price_for(gateway, route);
-        deployment->tokens = tokens_for(route);
+        deployment->tokens = llm::tokenizer::model_tokens(telling_name(route));
+        deployment->bound_field = llm::bound_field_of(telling_name(route));
         bound_output(*deployment, route.logical_model, draft);
         map_vocabulary(deployment->tokens.text.encoding);
         gateway.catalog.model(route.logical_model).deployments.push_back(std::move(deployment));

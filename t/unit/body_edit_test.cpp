@@ -119,6 +119,17 @@ TEST(BodyEdit, MakesNoSecondBoundOfANull) {
               R"({"max_tokens":null,"max_completion_tokens":7,"model":"m"})");
 }
 
+TEST(BodyEdit, InsertsTheFieldThatTheModelTakes) {
+    EditPlan plan = bind_output(7);
+    plan.bound_field = "max_completion_tokens";
+    EXPECT_EQ(edited(R"({"model":"m"})", plan), R"({"max_completion_tokens":7,"model":"m"})");
+    EXPECT_EQ(edited(R"({"model":"m","max_tokens":null})", plan),
+              R"({"max_completion_tokens":7,"model":"m","max_tokens":null})");
+    EXPECT_EQ(edited(R"({"model":"m","max_completion_tokens":null})", plan),
+              R"({"model":"m","max_completion_tokens":7})");
+    EXPECT_EQ(edited(R"({"model":"m","max_tokens":9})", plan), R"({"model":"m","max_tokens":7})");
+}
+
 TEST(BodyEdit, DoesAllAtOnce) {
     EXPECT_EQ(edited(R"({"stream":true,"model":"a"})", {"b", true, 7}),
               R"({"max_tokens":7,"stream_options":{"include_usage":true},)"

@@ -158,4 +158,13 @@ TEST(Catalog, OperatorsBoundOnOutput) {
     EXPECT_EQ(sent(std::nullopt), 20'000);
 }
 
+TEST(Catalog, ReasoningModelsOfOpenAiHaveABoundOfTheirOwn) {
+    for (const char* model : {"o1", "o3-mini", "o4-mini-2025-04-16", "gpt-5", "openai/gpt-5.1"}) {
+        EXPECT_EQ(llm::bound_field_of(model), "max_completion_tokens") << model;
+    }
+    for (const char* model : {"", "o", "gpt-4o", "gpt-oss-120b", "openai/gpt-4.1", "olmo"}) {
+        EXPECT_EQ(llm::bound_field_of(model), "max_tokens") << model;
+    }
+}
+
 }  // namespace
