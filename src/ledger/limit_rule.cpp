@@ -258,7 +258,8 @@ llm::Result<LimitRule> parse_budget(std::string_view scope, std::string_view amo
     }
     const auto window = parse_window(amount.substr(unit + kUnit.size()));
     if (!window) {
-        return bad_limit(amount, "a window as 30s, 5m, 1h, 1d, 30d, 1w, 1mo, 1d@UTC or 1mo@Europe/Berlin");
+        return bad_limit(amount,
+                         "a window as 30s, 5m, 1h, 1d, 30d, 1w, 1mo, 1d@UTC or 1mo@Europe/Berlin");
     }
     rule->unit = Unit::nano_usd;
     rule->window = *window;
