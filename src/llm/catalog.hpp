@@ -34,8 +34,8 @@ struct Deployment {
     uint32_t weight = 1;
     bool backup = false;  // only after every other one
     ModelPrice price;
-    int64_t max_output = 0;         // tokens: the operator's bound; 0: none beside the model's own
-    int64_t default_output = 0;     // where the client sets none; 0: as much as is possible
+    int64_t max_output = 0;      // tokens: the operator's bound; 0: none beside the model's own
+    int64_t default_output = 0;  // where the client sets none; 0: as much as is possible
     std::string_view bound_field = "max_tokens";  // what binds its output; a literal
     tokenizer::ModelTokens tokens;                // how its prompts are counted
 };

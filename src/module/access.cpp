@@ -165,9 +165,7 @@ ngx_int_t start(Call& call) {
         call.endpoint == llm::Endpoint::models || call.endpoint == llm::Endpoint::model_info;
     if (is_list && (call.r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD))) {
         const bool openai = call.endpoint == llm::Endpoint::models;
-        return answer_json(call, NGX_HTTP_OK,
-                           openai ? list_models(call)
-                                  : describe_models(call));
+        return answer_json(call, NGX_HTTP_OK, openai ? list_models(call) : describe_models(call));
     }
     if (call.endpoint == llm::Endpoint::unknown || is_list || call.r->method != NGX_HTTP_POST) {
         return answer_error(
@@ -188,7 +186,8 @@ void begin_counting(Call& call) {
     } else {
         call.order = {call.model->deployments.front().get()};
     }
-    call.counting = std::make_unique<PromptCounting>(call.body, call.scanned.prompt, call.order, limit);
+    call.counting =
+        std::make_unique<PromptCounting>(call.body, call.scanned.prompt, call.order, limit);
 }
 
 ngx_int_t begin_scan(Call& call) {

@@ -224,8 +224,8 @@ void check_selections(const Gateway& gateway, const Draft& draft) {
             return llm::glob_matches(selection.models, model.first);
         });
         if (!selects) {
-            throw error_at(selection.place, "\"" + selection.models +
-                                                "\" selects no model of llm_model_route");
+            throw error_at(selection.place,
+                           "\"" + selection.models + "\" selects no model of llm_model_route");
         }
     }
 }
