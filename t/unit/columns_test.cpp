@@ -39,12 +39,12 @@ TEST(Columns, TakesWhatTheSpoolWrites) {
     ASSERT_TRUE(columns.add(line));
     EXPECT_EQ(columns.rows(), 2u);
     const auto& p = columns.parameters();
-    EXPECT_EQ(p.size(), 41u);
+    EXPECT_EQ(p.size(), 42u);
     EXPECT_STREQ(p[1], "{1700000000123,1700000000123}");
     EXPECT_STREQ(p[3], "{NULL,NULL}");
     EXPECT_STREQ(p[10], R"({"{\"x\",\"y z\"}","{\"x\",\"y z\"}"})");
     EXPECT_STREQ(p[13], R"({"gpt-4o","gpt-4o"})");
-    EXPECT_STREQ(p[38], "{t,t}");
+    EXPECT_STREQ(p[39], "{t,t}");
 
     columns.clear();
     EXPECT_EQ(columns.rows(), 0u);
