@@ -188,6 +188,7 @@ RIGHT = [
     "llm_client_abort cut;",
     "llm_spool {dir}/spool full=reject;",
     "llm_spool {dir}/spool fsync=off;",
+    "llm_spool {dir}/spool fsync=always;",
     f"llm_prices {FIXTURES}/prices.json;",
     f"llm_prices {FIXTURES}/prices.json unknown=reject;",
     f"llm_prices {FIXTURES}/prices.json unknown=free;",

@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from support.calls import CHAT, chat
+from support.calls import CHAT, chat, stream_events
 from support.load import fire, keep_sending
 from support.nginx_conf import KEY, KEY_RECORD
 from support.waiting import wait_until
@@ -120,6 +120,18 @@ def test_row_of_a_stream_that_the_provider_cut(one, mock):
     row = one.wait_row()
     assert row["aborted"] is True
     assert 0 < row["cost_nano_usd"] <= row["held_nano_usd"]
+
+
+def test_row_is_there_when_the_client_sees_the_end_of_a_stream(one, mock):
+    mock.behave(tokens=3, end_delay_ms=5000)
+    with one.client.stream("POST", CHAT, json=BODY | {"stream": True}) as response:
+        for event in stream_events(response):
+            if event == "[DONE]":
+                one.kill_worker()
+                break
+    row = one.wait_row()
+    assert (row["status"], row["error_kind"], row["aborted"]) == (200, "", False)
+    assert row["usage_source"] == "reported"
 
 
 def test_postgres_gets_every_row_once(gateway, mock, postgres):

@@ -132,6 +132,7 @@ class Response:
             await self.pieces(data)
         if packer:
             await self.pieces(packer.flush())
+        await asyncio.sleep(self.controls.get("end_delay_ms", 0) / 1000)
         if self.chunked:
             await self.send(b"0\r\n\r\n")
         return True

@@ -37,6 +37,9 @@ Call::~Call() {
     } else if (stage == Stage::awaiting_slot) {
         Worker::current().slots().leave(*this);
     }
+    if (awaits_disk) {
+        Worker::current().syncs()->leave(*this);
+    }
 }
 
 bool Call::may_use(const std::string& requested, const llm::LogicalModel& target) const {
@@ -80,7 +83,12 @@ void Call::on_slot() noexcept {
     go_on();
 }
 
-// Back into the phases by way of the connection's own handler, never from inside who calls.
+void Call::on_synced() noexcept {
+    awaits_disk = false;
+    go_on();
+}
+
+// Back into the phases, or the filters, by way of the connection's own handler, never from inside who calls.
 void Call::go_on() noexcept {
     ngx_post_event(r->connection->write, &ngx_posted_events);
 }
@@ -107,14 +115,15 @@ void Call::count_output() {
         Worker::current().encoding(rule.encoding), rule, scanned.choices == 1);
 }
 
-llm::ResponseFacts Call::facts() const noexcept {
+const llm::ResponseFacts& Call::facts() const noexcept {
+    static const llm::ResponseFacts none;
     if (const auto* json = std::get_if<llm::JsonTap>(&tap)) {
         return json->facts();
     }
     if (const auto* sse = std::get_if<llm::SseTap>(&tap)) {
         return sse->facts();
     }
-    return {};
+    return none;
 }
 
 llm::Charge Call::charge_so_far() const noexcept {

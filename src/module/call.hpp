@@ -21,12 +21,16 @@
 #include "module/conf.hpp"
 #include "module/prompt.hpp"
 #include "module/slot_queue.hpp"
+#include "spend/sync_queue.hpp"
 
 namespace module {
 
 // One LLM call: what is known of a request from its first byte to its spend row. Lives in a cleanup
 // of the request's pool, so that it outlasts the module contexts that internal redirects wipe.
-class Call final : public ledger::Waiter, public io::TurnQueue::Waiter, public SlotQueue::Waiter {
+class Call final : public ledger::Waiter,
+                   public io::TurnQueue::Waiter,
+                   public SlotQueue::Waiter,
+                   public spend::SyncQueue::Waiter {
   public:
     enum class Stage : uint8_t {
         started,       // nothing done yet
@@ -55,6 +59,7 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter, public S
     void on_decision(const ledger::Decision& decision) noexcept override;
     void on_turn() noexcept override;
     void on_slot() noexcept override;
+    void on_synced() noexcept override;
 
     // The deployment that is being tried or answered last; nullptr before routing.
     const llm::Deployment* deployment() const noexcept {
@@ -120,6 +125,7 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter, public S
     bool hold_open = false;     // to be settled exactly once
     bool finished = false;      // settled and recorded
     bool unrecorded = false;    // refused for want of room for rows: makes none itself
+    bool awaits_disk = false;   // for its row, before the end of its answer goes out
 
     // How it was answered.
     std::string error_kind;     // the code of the error; empty: none
@@ -136,7 +142,7 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter, public S
 
   private:
     void go_on() noexcept;
-    llm::ResponseFacts facts() const noexcept;
+    const llm::ResponseFacts& facts() const noexcept;
 
     int64_t hold_renewed_ms_;
 };
@@ -144,6 +150,8 @@ class Call final : public ledger::Waiter, public io::TurnQueue::Waiter, public S
 // Settles and records the call, once: before the end of its answer goes out, or else in the log
 // phase.
 void finish(Call& call) noexcept;
+// Has the end of the answer wait until the row is on disk, if rows are to be waited for.
+void await_disk(Call& call) noexcept;
 
 // The phases of a call (see design: "The way of a request").
 ngx_int_t access_handler(ngx_http_request_t* r) noexcept;

@@ -148,6 +148,18 @@ spend::WhenFull parse_when_full(std::string_view value) {
     throw ConfError("invalid value \"" + std::string(value) + "\" of \"full\"");
 }
 
+Fsync parse_fsync(std::string_view value) {
+    Fsync fsync;
+    if (value == "off") {
+        fsync.when = Fsync::When::off;
+    } else if (value == "always") {
+        fsync.when = Fsync::When::always;
+    } else if (!value.empty()) {
+        fsync.interval_ms = parse_msec("fsync", value);
+    }
+    return fsync;
+}
+
 void spool(ngx_conf_t* cf, void* conf) {
     Arguments args(cf);
     const std::string_view max_size = args.take("max_size");
@@ -165,9 +177,7 @@ void spool(ngx_conf_t* cf, void* conf) {
         }
     }
     settings.when_full = parse_when_full(full);
-    if (!fsync.empty()) {
-        settings.sync_ms = fsync == "off" ? 0 : parse_msec("fsync", fsync);
-    }
+    settings.fsync = parse_fsync(fsync);
     auto* path = static_cast<ngx_path_t*>(ngx_pcalloc(cf->pool, sizeof(ngx_path_t)));
     if (path == nullptr) {
         throw std::bad_alloc();

@@ -137,14 +137,16 @@ void consume(ngx_chain_t* in) noexcept {
     }
 }
 
-// The last buffer waits for the row: an answer that the client has whole is on record.
-ngx_int_t pass_on(Response& response, ngx_chain_t* out) noexcept {
-    for (const ngx_chain_t* link = out; link != nullptr && response.call != nullptr;
-         link = link->next) {
-        if (link->buf->last_buf) {
-            finish(*response.call);
+bool has_last(const ngx_chain_t* chain) noexcept {
+    for (; chain != nullptr; chain = chain->next) {
+        if (chain->buf->last_buf) {
+            return true;
         }
     }
+    return false;
+}
+
+ngx_int_t send(Response& response, ngx_chain_t* out) noexcept {
     const ngx_int_t rc = next_body_filter(response.r, out);
     const bool client_left = rc == NGX_ERROR && response.r->connection->error;
     if (client_left && response.call != nullptr && begin_drain(response.r)) {
@@ -152,6 +154,36 @@ ngx_int_t pass_on(Response& response, ngx_chain_t* out) noexcept {
         return NGX_OK;
     }
     return rc;
+}
+
+// nginx keeps the request for as long as a filter has something of it.
+constexpr unsigned kBuffered = 0x08;  // as image_filter, which has no business here
+
+ngx_int_t hold(Response& response, ngx_chain_t* out) noexcept {
+    if (ngx_chain_add_copy(response.r->pool, &response.held, out) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    response.r->buffered |= kBuffered;
+    return NGX_AGAIN;
+}
+
+ngx_int_t send_held(Response& response) noexcept {
+    response.r->buffered &= ~kBuffered;
+    return send(response, std::exchange(response.held, nullptr));
+}
+
+// The end waits for the row, and for the disk if that is wanted: an answer that the client has whole
+// is on record.
+ngx_int_t pass_on(Response& response, ngx_chain_t* out) noexcept {
+    Call* call = response.call;
+    if (call == nullptr) {
+        return send(response, out);
+    }
+    if (!call->finished && (call->is_complete() || has_last(out))) {
+        finish(*call);
+        await_disk(*call);
+    }
+    return call->awaits_disk ? hold(response, out) : send(response, out);
 }
 
 ngx_int_t send_replacement(Response& response, ngx_chain_t* in) {
@@ -266,8 +298,17 @@ ngx_int_t filter_body(Response& response, ngx_chain_t* in) {
 
 ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in) noexcept {
     Response* response = r == r->main ? response_of(r) : nullptr;
-    if (response == nullptr || (in == nullptr && !response->is_drained())) {
+    if (response == nullptr) {
         return next_body_filter(r, in);
+    }
+    if (response->held != nullptr && !response->call->awaits_disk) {
+        if (const ngx_int_t rc = send_held(*response); in == nullptr || rc == NGX_ERROR) {
+            return rc;
+        }
+    }
+    if (in == nullptr && !response->is_drained()) {
+        const ngx_int_t rc = next_body_filter(r, nullptr);
+        return rc == NGX_OK && response->held != nullptr ? NGX_AGAIN : rc;
     }
     try {
         return filter_body(*response, in);

@@ -41,11 +41,22 @@ struct PostgresSettings {
     int keep_days = 0;  // rows of earlier days are deleted; 0: none
 };
 
+// When rows go to disk.
+struct Fsync {
+    enum class When : uint8_t {
+        off,       // as the kernel likes
+        interval,  // each within that time
+        always,    // each before its answer ends
+    };
+    When when = When::interval;
+    ngx_msec_t interval_ms = 1000;
+};
+
 struct SpoolSettings {
     ngx_path_t* path = nullptr;  // made by the master, owned by the workers' user
     uint64_t max_bytes = 0;
     spend::WhenFull when_full = spend::WhenFull::reject;
-    ngx_msec_t sync_ms = 1000;  // longest time that a row waits to go to disk; 0: never sent there
+    Fsync fsync;
 };
 
 // A rule whose counter follows from the request.

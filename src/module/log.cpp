@@ -148,6 +148,18 @@ void finish(Call& call) noexcept {
     }
 }
 
+void await_disk(Call& call) noexcept {
+    spend::SyncQueue* syncs = Worker::current().syncs();
+    if (syncs == nullptr) {
+        return;
+    }
+    try {
+        call.awaits_disk = syncs->wait(call);
+    } catch (const std::bad_alloc&) {
+        // the row goes to disk with the next one
+    }
+}
+
 ngx_int_t log_handler(ngx_http_request_t* r) noexcept {
     if (Call* call = r == r->main ? Call::find(r) : nullptr; call != nullptr) {
         finish(*call);

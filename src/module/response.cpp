@@ -42,6 +42,7 @@ void Response::begin() {
         r->upstream->buffering = 0;
     } else if (has_media_type(r, "application/json")) {
         call->tap.emplace<llm::JsonTap>();
+        left_ = r->headers_out.content_length_n;
         const bool keep = r->headers_out.content_length_n <= static_cast<off_t>(kMostKept);
         mode = keep && !r->header_only ? Mode::delayed : Mode::observed;
     } else {
@@ -57,14 +58,24 @@ void Response::note_first_output(const llm::ResponseFacts& facts) noexcept {
     }
 }
 
+// A client that was told the length has the whole answer before nginx sends an end of it.
+void Response::read_json(llm::JsonTap& json, std::string_view bytes, bool last) noexcept {
+    if (json_ended_) {
+        return;
+    }
+    json.feed(bytes);
+    left_ -= static_cast<off_t>(bytes.size());
+    json_ended_ = last || left_ == 0;
+    if (json_ended_) {
+        json.finish();
+    }
+    note_first_output(json.facts());
+}
+
 void Response::observe(const ngx_buf_t* buf) {
     const std::string_view bytes = bytes_of(buf);
     if (auto* json = std::get_if<llm::JsonTap>(&call->tap)) {
-        json->feed(bytes);
-        if (buf->last_buf) {
-            json->finish();
-        }
-        note_first_output(json->facts());
+        read_json(*json, bytes, buf->last_buf);
     } else if (auto* sse = std::get_if<llm::SseTap>(&call->tap)) {
         sse->pass(bytes);
         if (buf->last_buf) {

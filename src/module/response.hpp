@@ -44,10 +44,16 @@ class Response {
     std::string kept;
     ngx_str_t replacement = ngx_null_string;
     bool replacement_sent = false;
+    // The end of the answer, while it waits until the row is on disk; links of ours.
+    ngx_chain_t* held = nullptr;
 
   private:
+    void read_json(llm::JsonTap& json, std::string_view bytes, bool last) noexcept;
     void note_first_output(const llm::ResponseFacts& facts) noexcept;
     ngx_chain_t* own_buffer(std::string_view bytes, const ngx_buf_t* like);
+
+    off_t left_ = -1;  // bytes of a JSON answer that are still to come; < 0: unknown
+    bool json_ended_ = false;
 
     ngx_chain_t* free_ = nullptr;
     ngx_chain_t* busy_ = nullptr;

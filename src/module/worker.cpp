@@ -36,7 +36,7 @@ ledger::Book book_of(const Gateway& gateway) {
 spend::SpoolConfig spool_config(const SpoolSettings& settings) {
     spend::SpoolConfig config;
     config.directory = io::view(settings.path->name);
-    config.syncs = settings.sync_ms != 0;
+    config.syncs = settings.fsync.when != Fsync::When::off;
     config.when_full = settings.when_full;
     if (settings.max_bytes != 0) {
         config.max_bytes = settings.max_bytes;
@@ -78,10 +78,13 @@ Worker::Worker(const Gateway& gateway)
     : shm_ledger_(book_of(gateway), *zone_memory(gateway.zone).mutex),
       redis_ledger_(make_redis_ledger(gateway, shm_ledger_)),
       spool_(spool_config(*gateway.spool)),
-      sync_ms_(gateway.spool->sync_ms),
+      fsync_(gateway.spool->fsync),
       sync_([](void* self) noexcept { static_cast<Worker*>(self)->sync_spool(); }, this),
       writer_(make_writer(gateway, spool_, turns_)),
       housekeeping_([](void* self) noexcept { static_cast<Worker*>(self)->housekeep(); }, this) {
+    if (fsync_.when == Fsync::When::always) {
+        syncs_ = std::make_unique<spend::SyncQueue>(spool_);
+    }
     make_encodings();
     shm_ledger_.lapse_predecessors();
     housekeeping_.arm(kHousekeepingMs);
@@ -120,6 +123,7 @@ std::array<uint8_t, 10> Worker::random_bytes() {
 
 void Worker::housekeep() noexcept {
     shm_ledger_.lapse(kLapsesPerTurn);
+    report_spool_error();
     if (const std::string warning = spool_.take_warning(); !warning.empty()) {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0, "llm spool: %s", warning.c_str());
     }
@@ -130,7 +134,7 @@ void Worker::sync_spool() noexcept {
     spool_.sync();
     report_spool_error();
     if (spool_.unsynced()) {
-        sync_.arm(sync_ms_);
+        sync_.arm(fsync_.interval_ms);
     }
 }
 
@@ -146,8 +150,8 @@ bool Worker::record(const spend::Row& row) noexcept {
         report_spool_error();
         return false;
     }
-    if (spool_.unsynced() && !sync_.armed()) {
-        sync_.arm(sync_ms_);
+    if (fsync_.when == Fsync::When::interval && spool_.unsynced() && !sync_.armed()) {
+        sync_.arm(fsync_.interval_ms);
     }
     if (writer_ != nullptr) {
         writer_->notify_appended();

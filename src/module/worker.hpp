@@ -15,6 +15,7 @@
 #include "module/slot_queue.hpp"
 #include "spend/postgres_writer.hpp"
 #include "spend/spool.hpp"
+#include "spend/sync_queue.hpp"
 
 namespace module {
 
@@ -33,6 +34,8 @@ class Worker {
     ledger::Ledger& ledger() noexcept;
     // Spools the row, from where it goes to Postgres. False: it could not be written, logged.
     bool record(const spend::Row& row) noexcept;
+    // Rows that are recorded now are waited for before their answers end; nullptr: they are not.
+    spend::SyncQueue* syncs() noexcept { return syncs_.get(); }
     // Rows can be written: admit requests only while this holds.
     bool can_record() noexcept;
     // Of a model that the configuration routes to.
@@ -58,8 +61,9 @@ class Worker {
     ledger::ShmLedger shm_ledger_;
     std::unique_ptr<ledger::RedisLedger> redis_ledger_;  // only with llm_redis
     spend::Spool spool_;
-    ngx_msec_t sync_ms_;  // 0: rows are not synced
-    io::Timer sync_;      // armed while rows wait for it
+    const Fsync fsync_;
+    io::Timer sync_;                           // armed while rows wait for it
+    std::unique_ptr<spend::SyncQueue> syncs_;  // only with fsync=always
     std::unique_ptr<spend::PostgresWriter> writer_;  // only with llm_postgres
     std::array<std::unique_ptr<llm::tokenizer::Encoding>, llm::tokenizer::kEncodingCount> encodings_;
     SlotQueue slots_;

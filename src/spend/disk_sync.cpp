@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 #include <exception>
+#include <system_error>
 #include <utility>
 
 namespace spend {
@@ -39,9 +41,17 @@ int sync_and_close(int fd) noexcept {
     return error;
 }
 
+int make_event() {
+    const int event = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (event < 0) {
+        throw std::system_error(errno, std::generic_category(), "eventfd");
+    }
+    return event;
+}
+
 }  // namespace
 
-DiskSync::DiskSync() {
+DiskSync::DiskSync() : idle_event_(make_event()) {
     const BlockedSignals blocked;
     thread_ = std::thread([this] { run(); });
 }
@@ -53,6 +63,7 @@ DiskSync::~DiskSync() {
     }
     changed_.notify_one();
     thread_.join();
+    ::close(idle_event_);
 }
 
 bool DiskSync::post(int fd) noexcept {
@@ -94,7 +105,16 @@ void DiskSync::run() noexcept {
         }
         lock.lock();
         syncing_ = false;
+        if (posted_.empty()) {
+            tell_idle();
+        }
     }
+}
+
+void DiskSync::tell_idle() noexcept {
+    const uint64_t once = 1;
+    // Fails only where it has been told already, so often that it cannot count on.
+    [[maybe_unused]] const ssize_t written = ::write(idle_event_, &once, sizeof(once));
 }
 
 }  // namespace spend

@@ -25,13 +25,17 @@ class DiskSync {
 
     // All that was posted is done with.
     bool idle() noexcept;
+    // An eventfd, counted up when that has come true.
+    int idle_event() const noexcept { return idle_event_; }
 
     // errno of a file that could not be synced since the last call; 0: none.
     int take_error() noexcept { return error_.exchange(0); }
 
   private:
     void run() noexcept;
+    void tell_idle() noexcept;
 
+    const int idle_event_;
     std::mutex mutex_;  // of the next three
     std::condition_variable changed_;
     std::vector<int> posted_;  // duplicates that the thread closes

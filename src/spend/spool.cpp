@@ -100,16 +100,24 @@ bool Spool::open_segment() {
     return active_ != nullptr;
 }
 
-void Spool::sync() noexcept {
+bool Spool::sync() noexcept {
     if (!disk_) {
-        return;
+        return true;
     }
     if (const int error = disk_->take_error(); error != 0) {
         report_sync_error(error);
     }
-    if (unsynced_ && disk_->idle()) {
-        unsynced_ = !post_sync(active_->fd());
+    if (!disk_->idle()) {
+        return true;
     }
+    rows_synced_ = rows_posted_;
+    return !unsynced_ || post_active();
+}
+
+bool Spool::post_active() noexcept {
+    unsynced_ = !post_sync(active_->fd());
+    rows_posted_ = counters_.rows_appended;
+    return !unsynced_;
 }
 
 // A new file is found again after a loss of power once its directory is on disk too.
@@ -173,7 +181,7 @@ void Spool::close_active() noexcept {
         return;
     }
     if (unsynced_) {
-        post_sync(active_->fd());
+        post_active();
         unsynced_ = false;
     }
     if (active_->size() == 0) {

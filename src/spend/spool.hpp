@@ -53,8 +53,13 @@ class Spool {
     bool unsynced() const noexcept { return unsynced_; }
     // Sends the rows appended so far on their way to disk, without waiting; while the disk is at
     // work on earlier ones they stay `unsynced`. To be called at the interval that a loss of power
-    // may cost. The destructor waits for the disk.
-    void sync() noexcept;
+    // may cost. The destructor waits for the disk. False: they could not be sent.
+    bool sync() noexcept;
+    // So many of the rows appended are on disk, or could not be brought there, as of the last
+    // `sync`.
+    uint64_t rows_synced() const noexcept { return rows_synced_; }
+    // An eventfd, counted up when no row is on its way any more. Only of a spool that `syncs`.
+    int synced_event() const noexcept { return disk_->idle_event(); }
 
     // What went wrong since the last call, for an operator; empty: nothing new. At most one
     // sentence a second.
@@ -86,6 +91,7 @@ class Spool {
     bool open_segment();
     void sync_new_name() noexcept;
     bool post_sync(int fd) noexcept;
+    bool post_active() noexcept;
     void report_sync_error(int error) noexcept;
     bool claim_and_write();
     bool write_line();
@@ -97,7 +103,9 @@ class Spool {
     std::vector<std::unique_ptr<Segment>> closed_;
     bool keeps_closed_ = false;
     std::optional<DiskSync> disk_;
-    bool unsynced_ = false;  // rows of active_
+    bool unsynced_ = false;     // rows of active_
+    uint64_t rows_posted_ = 0;  // to disk_
+    uint64_t rows_synced_ = 0;
 
     std::string line_;             // reused from row to row
     int64_t checked_link_ms_ = 0;  // monotonic, as the next

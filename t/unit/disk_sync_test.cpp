@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -46,6 +47,21 @@ TEST(DiskSync, EndsOnlyWhenAllIsDoneAndClosesItsDuplicates) {
         }
     }
     EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST(DiskSync, TellsWhenAllIsDone) {
+    spend::DiskSync disk;
+    const int file = ::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    for (int i = 0; i < 3; ++i) {
+        ASSERT_TRUE(disk.post(file));
+        pollfd event{disk.idle_event(), POLLIN, 0};
+        ASSERT_EQ(::poll(&event, 1, 10'000), 1);
+        uint64_t times = 0;
+        ASSERT_EQ(::read(event.fd, &times, sizeof(times)), static_cast<ssize_t>(sizeof(times)));
+        EXPECT_TRUE(disk.idle());
+        EXPECT_EQ(::poll(&event, 1, 0), 0);
+    }
+    ::close(file);
 }
 
 TEST(DiskSync, ABadDescriptorIsAnErrorAtOnce) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,6 +31,14 @@ spend::Row row_number(int64_t number) {
 int64_t number_of(std::string_view line) {
     constexpr std::string_view kName = R"("started_at":)";
     return std::stoll(std::string(line.substr(line.find(kName) + kName.size(), 20)));
+}
+
+// Until nothing is on its way any more.
+void wait_for_disk(const Spool& spool) {
+    pollfd event{spool.synced_event(), POLLIN, 0};
+    uint64_t times = 0;
+    ASSERT_EQ(::poll(&event, 1, 10'000), 1);
+    ASSERT_EQ(::read(event.fd, &times, sizeof(times)), static_cast<ssize_t>(sizeof(times)));
 }
 
 class SpoolTest : public testing::Test {
@@ -504,6 +513,40 @@ TEST_F(SpoolTest, RowsAreUnsyncedUntilTheyAreSentToDisk) {
     EXPECT_FALSE(spool.unsynced());
     spool.sync();
     EXPECT_TRUE(spool.take_error().empty());
+}
+
+TEST_F(SpoolTest, SyncedRowsAreCounted) {
+    spend::SpoolConfig synced = config();
+    synced.syncs = true;
+    Spool spool(synced);
+    spool.append(row_number(1));
+    spool.append(row_number(2));
+    wait_for_disk(spool);  // it has taken the new file's name
+    EXPECT_TRUE(spool.sync());
+    EXPECT_EQ(spool.rows_synced(), 0u);
+    wait_for_disk(spool);
+    spool.append(row_number(3));
+    EXPECT_TRUE(spool.sync());
+    EXPECT_EQ(spool.rows_synced(), 2u);
+    EXPECT_FALSE(spool.unsynced());
+}
+
+TEST_F(SpoolTest, RowsThatCannotBeSentToDiskHoldNobodyUp) {
+    spend::SpoolConfig synced = config();
+    synced.syncs = true;
+    Spool spool(synced);
+    spool.append(row_number(1));
+    wait_for_disk(spool);
+    rlimit before{};
+    ::getrlimit(RLIMIT_NOFILE, &before);
+    const rlimit none{0, before.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &none);
+    EXPECT_FALSE(spool.sync());
+    ::setrlimit(RLIMIT_NOFILE, &before);
+    EXPECT_NE(spool.take_error(), "");
+    EXPECT_TRUE(spool.unsynced());
+    EXPECT_TRUE(spool.sync());
+    EXPECT_FALSE(spool.unsynced());
 }
 
 TEST_F(SpoolTest, NothingIsUnsyncedWithoutSync) {
