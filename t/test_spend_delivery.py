@@ -15,7 +15,7 @@ import pytest
 
 from support.calls import CHAT, chat
 from support.load import fire
-from support.paths import PRELOAD
+from support.paths import PRELOAD, program
 from support.servers import PgBouncer
 from support.waiting import accepts_connections, wait_until
 
@@ -172,3 +172,37 @@ def test_statement_gives_up_before_we_do(gateway, mock, postgres):
         refusal = "canceling statement due to statement timeout"
         wait_until(lambda: refusal in one.error_log, "Postgres cancels it", timeout=15)
     postgres.wait_rows(1)
+
+
+def make_certificate(directory, name):
+    """A key and a certificate that signs itself."""
+    key, certificate = directory / f"{name}.key", directory / f"{name}.crt"
+    command = [program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return key, certificate
+
+
+@pytest.fixture
+def tls_postgres(postgres, tmp_path):
+    """Postgres with a certificate for "localhost", and that certificate."""
+    key, certificate = make_certificate(tmp_path, "postgres")
+    postgres.use_tls(key, certificate)
+    yield postgres, certificate
+    postgres.use_no_tls()
+
+
+def test_rows_over_tls(gateway, mock, tls_postgres, tmp_path):
+    postgres, certificate = tls_postgres
+    conninfo = postgres.conninfo.replace("host=127.0.0.1", "host=localhost") + " sslmode=verify-full"
+    one = gateway(postgres=f"{conninfo} sslrootcert={certificate}")
+    assert {response.status_code for response in fire(one, [BODY] * 50)} == {200}
+    postgres.wait_rows(50)
+    assert postgres.tls_clients() == 1
+
+    _, other = make_certificate(tmp_path, "other")
+    distrusts = gateway(postgres=f"{conninfo} sslrootcert={other}")
+    assert distrusts.client.post(CHAT, json=BODY).status_code == 200
+    wait_until(lambda: "certificate verify failed" in distrusts.error_log, "it is refused")
+    assert len(distrusts.spool_rows()) == 1
+    assert len(postgres.rows()) == 50

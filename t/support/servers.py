@@ -122,6 +122,34 @@ class Postgres:
         with psycopg.connect(self.conninfo) as connection:
             connection.execute("TRUNCATE llm_spend, llm_spend_daily, llm_spend_daily_tag")
 
+    def use_tls(self, key, certificate):
+        for source, name in ((key, "server.key"), (certificate, "server.crt")):
+            target = self._data / name
+            shutil.copyfile(source, target)
+            target.chmod(0o600)
+            if self._user:
+                shutil.chown(target, self._user)
+        self._set_tls("on")
+
+    def use_no_tls(self):
+        self._set_tls("off")
+
+    def _set_tls(self, value):
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+            connection.execute(f"ALTER SYSTEM SET ssl = {value}")
+            connection.execute("SELECT pg_reload_conf()")
+        wait_until(lambda: self._shows_tls(value), f"ssl is {value}")
+
+    def _shows_tls(self, value):
+        with psycopg.connect(self.conninfo) as connection:
+            return connection.execute("SHOW ssl").fetchone() == (value,)
+
+    def tls_clients(self):
+        """How many connections are encrypted, this one not counted."""
+        with psycopg.connect(self.conninfo) as connection:
+            query = "SELECT count(*) FROM pg_stat_ssl WHERE ssl AND pid <> pg_backend_pid()"
+            return connection.execute(query).fetchone()[0]
+
     def rows(self, columns="*"):
         """Every spend row, as dicts."""
         with psycopg.connect(self.conninfo, row_factory=psycopg.rows.dict_row) as connection:
