@@ -7,9 +7,11 @@ import hashlib
 import time
 import uuid
 
+import psycopg
 import pytest
 
 from support.calls import CHAT, chat, stream_events
+from support.gateway import bearer
 from support.load import fire, keep_sending
 from support.nginx_conf import KEY, KEY_RECORD
 from support.waiting import wait_until
@@ -217,3 +219,42 @@ def test_kill_9_under_load_loses_no_row(gateway, mock, postgres):
     wait_until(lambda: answered <= stored(), "every row in Postgres", timeout=40)
     ids = [row["request_id"] for row in postgres.rows("request_id")]
     assert len(ids) == len(set(ids))
+
+
+def test_refusals_may_be_summed(gateway, mock, postgres):
+    """A job that runs into its limit again and again makes one row for each kind of refusal."""
+    other_key = "sk-other"
+    one = gateway(
+        spool_options="refused=summed",
+        keys=[{"key": KEY, "alias": "ci", "tags": ["batch"]}, {"key": other_key, "alias": "other"}],
+        limits=["key=* rpm=2"],
+        postgres=postgres.conninfo,
+    )
+    assert [one.client.post(CHAT, json=BODY | {"user": f"u{i}"}).status_code for i in range(40)] == [
+        *[200] * 2,
+        *[429] * 38,
+    ]
+    for i in range(20):
+        assert one.client.post(CHAT, json=BODY | {"model": f"gpt-{i}-none"}).status_code == 404
+    statuses = [one.client.post(CHAT, json=BODY, headers=bearer(other_key)).status_code for _ in range(5)]
+    assert statuses == [200] * 2 + [429] * 3
+    one.wait_rows(4)
+    one.stop()
+
+    rows = postgres.wait_rows(7)
+    refused = {(row["key_alias"], row["error_kind"]): row for row in rows if row["status"] != 200}
+    counts = {kind: row["requests"] for kind, row in refused.items()}
+    assert counts == {
+        ("ci", "rate_limit_exceeded"): 38,
+        ("ci", "model_not_found"): 20,
+        ("other", "rate_limit_exceeded"): 3,
+    }
+    summed = refused["ci", "rate_limit_exceeded"]
+    assert (summed["model"], summed["requested_model"]) == ("gpt-4o-mini", "gpt-4o-mini")
+    assert (summed["tags"], summed["customer"], summed["cost_nano_usd"]) == (["batch"], "", 0)
+    assert summed["started_at"] < summed["ended_at"]
+    with psycopg.connect(postgres.conninfo) as connection:
+        query = "SELECT sum(requests), sum(errors) FROM llm_spend_daily WHERE key_alias = 'ci'"
+        assert connection.execute(query).fetchone() == (60, 58)
+        query = "SELECT sum(requests), sum(errors) FROM llm_spend_daily_tag WHERE tag = 'batch'"
+        assert connection.execute(query).fetchone() == (60, 58)

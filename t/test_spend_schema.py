@@ -26,7 +26,7 @@ ROW = """
         'searches', 0, 'service_tier', '', 'cost_nano_usd', 7, 'input_nano_usd', 0,
         'cached_nano_usd', 0, 'output_nano_usd', 0, 'reasoning_nano_usd', 0, 'tools_nano_usd', 0,
         'held_nano_usd', 0, 'price_version', '', 'usage_source', '', 'stream', false,
-        'aborted', false, 'cache_hit', false))).*
+        'aborted', false, 'cache_hit', false, 'requests', 1))).*
     ON CONFLICT DO NOTHING
 """
 COUNTS = "count(*), sum(cost_nano_usd)::bigint, sum(prompt_tokens)::bigint"

@@ -51,6 +51,8 @@ CREATE TABLE IF NOT EXISTS llm_spend (
     stream                  boolean     NOT NULL,
     aborted                 boolean     NOT NULL,
     cache_hit               boolean     NOT NULL,
+    -- More than one: refused requests, alike, from started_at to ended_at (llm_spool refused=summed).
+    requests                bigint      NOT NULL DEFAULT 1,
     -- What makes a row unique has to hold what the table is partitioned by. A row is always sent with
     -- the same started_at, so this is as good as the request_id alone.
     PRIMARY KEY (started_at, request_id)

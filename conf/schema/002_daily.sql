@@ -48,8 +48,8 @@ DECLARE
             org, key_alias, requests, errors, prompt_tokens, completion_tokens, cached_tokens,
             cache_write_tokens, reasoning_tokens, cost_nano_usd)
         SELECT (started_at AT TIME ZONE 'UTC')::date AS day, key_hash, model, provider, customer,
-            team, "user", org, max(key_alias), count(*), count(*) FILTER (WHERE status >= 400),
-            sum(prompt_tokens), sum(completion_tokens), sum(cached_tokens),
+            team, "user", org, max(key_alias), sum(requests),
+            coalesce(sum(requests) FILTER (WHERE status >= 400), 0), sum(prompt_tokens), sum(completion_tokens), sum(cached_tokens),
             sum(cache_write_tokens), sum(reasoning_tokens), sum(cost_nano_usd)
         FROM %s
         GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8
@@ -67,9 +67,9 @@ DECLARE
     by_tag constant text := $sql$
         INSERT INTO llm_spend_daily_tag AS total (day, tag, team, model, provider, requests, errors,
             prompt_tokens, completion_tokens, cost_nano_usd)
-        SELECT (started_at AT TIME ZONE 'UTC')::date AS day, tag, team, model, provider, count(*),
-            count(*) FILTER (WHERE status >= 400), sum(prompt_tokens), sum(completion_tokens),
-            sum(cost_nano_usd)
+        SELECT (started_at AT TIME ZONE 'UTC')::date AS day, tag, team, model, provider, sum(requests),
+            coalesce(sum(requests) FILTER (WHERE status >= 400), 0), sum(prompt_tokens),
+            sum(completion_tokens), sum(cost_nano_usd)
         FROM %s AS stored, LATERAL (SELECT DISTINCT unnest(stored.tags) AS tag) AS tagged
         GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
         ON CONFLICT (day, tag, team, model, provider) DO UPDATE SET

@@ -88,7 +88,8 @@ void Call::on_synced() noexcept {
     go_on();
 }
 
-// Back into the phases, or the filters, by way of the connection's own handler, never from inside who calls.
+// Back into the phases, or the filters, by way of the connection's own handler, never from inside
+// who calls.
 void Call::go_on() noexcept {
     ngx_post_event(r->connection->write, &ngx_posted_events);
 }

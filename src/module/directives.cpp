@@ -160,11 +160,19 @@ Fsync parse_fsync(std::string_view value) {
     return fsync;
 }
 
+bool parse_sums_refusals(std::string_view value) {
+    if (!value.empty() && value != "each" && value != "summed") {
+        throw ConfError("invalid value \"" + std::string(value) + "\" of \"refused\"");
+    }
+    return value == "summed";
+}
+
 void spool(ngx_conf_t* cf, void* conf) {
     Arguments args(cf);
     const std::string_view max_size = args.take("max_size");
     const std::string_view full = args.take("full");
     const std::string_view fsync = args.take("fsync");
+    const std::string_view refused = args.take("refused");
     args.done(1);
     Gateway& gateway = gateway_of(conf);
     refuse_duplicate(gateway.spool.has_value());
@@ -178,6 +186,7 @@ void spool(ngx_conf_t* cf, void* conf) {
     }
     settings.when_full = parse_when_full(full);
     settings.fsync = parse_fsync(fsync);
+    settings.sums_refusals = parse_sums_refusals(refused);
     auto* path = static_cast<ngx_path_t*>(ngx_pcalloc(cf->pool, sizeof(ngx_path_t)));
     if (path == nullptr) {
         throw std::bad_alloc();

@@ -105,7 +105,8 @@ ngx_int_t header_filter(ngx_http_request_t* r) noexcept {
             }
         }
         if (response->is_drained()) {
-            return call->parsed ? NGX_OK : NGX_ERROR;  // of no other answer is anything to be learnt
+            // Of an answer that we do not read nothing is to be learnt.
+            return call->parsed ? NGX_OK : NGX_ERROR;
         }
         return response->mode == Response::Mode::delayed ? NGX_OK : next_header_filter(r);
     } catch (const std::exception& error) {
@@ -172,8 +173,8 @@ ngx_int_t send_held(Response& response) noexcept {
     return send(response, std::exchange(response.held, nullptr));
 }
 
-// The end waits for the row, and for the disk if that is wanted: an answer that the client has whole
-// is on record.
+// The end waits for the row, and for the disk if that is wanted: an answer that the client has
+// whole is on record.
 ngx_int_t pass_on(Response& response, ngx_chain_t* out) noexcept {
     Call* call = response.call;
     if (call == nullptr) {

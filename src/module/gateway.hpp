@@ -57,6 +57,7 @@ struct SpoolSettings {
     uint64_t max_bytes = 0;
     spend::WhenFull when_full = spend::WhenFull::reject;
     Fsync fsync;
+    bool sums_refusals = false;  // instead of a row for each
 };
 
 // A rule whose counter follows from the request.

@@ -132,7 +132,13 @@ void settle_and_record(Call& call) {
     }
     std::vector<std::string> tags = call.caller->key->identity.tags;
     tags.insert(tags.end(), call.scanned.tags.begin(), call.scanned.tags.end());
-    Worker::current().record(make_row(call, charge, tags, decision_name(call)));
+    const std::string decision = decision_name(call);
+    const spend::Row row = make_row(call, charge, tags, decision);
+    if (call.attempts == 0) {
+        Worker::current().record_refusal(row);
+    } else {
+        Worker::current().record(row);
+    }
 }
 
 }  // namespace

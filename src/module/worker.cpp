@@ -11,6 +11,7 @@ namespace module {
 namespace {
 
 constexpr ngx_msec_t kHousekeepingMs = 1000;
+constexpr ngx_msec_t kRefusalsMs = 10'000;  // sums of refusals cover so long at most
 constexpr size_t kLapsesPerTurn = 1000;
 // What a worker that is told to go may spend, all in all, on what is not delivered yet. The spool
 // and the deadline of holds take care of the rest.
@@ -80,6 +81,9 @@ Worker::Worker(const Gateway& gateway)
       spool_(spool_config(*gateway.spool)),
       fsync_(gateway.spool->fsync),
       sync_([](void* self) noexcept { static_cast<Worker*>(self)->sync_spool(); }, this),
+      sums_refusals_(gateway.spool->sums_refusals),
+      refusals_due_([](void* self) noexcept { static_cast<Worker*>(self)->record_refusals(); },
+                    this),
       writer_(make_writer(gateway, spool_, turns_)),
       housekeeping_([](void* self) noexcept { static_cast<Worker*>(self)->housekeep(); }, this) {
     if (fsync_.when == Fsync::When::always) {
@@ -159,6 +163,25 @@ bool Worker::record(const spend::Row& row) noexcept {
     return true;
 }
 
+void Worker::record_refusal(const spend::Row& row) {
+    if (!sums_refusals_) {
+        record(row);
+        return;
+    }
+    if (refusals_.full()) {
+        record_refusals();
+    }
+    refusals_.add(row);
+    if (!refusals_due_.armed()) {
+        refusals_due_.arm(kRefusalsMs);
+    }
+}
+
+void Worker::record_refusals() noexcept {
+    refusals_due_.cancel();
+    refusals_.take([this](const spend::Row& row) { record(row); });
+}
+
 bool Worker::can_record() noexcept {
     if (spool_.has_reserve()) {
         return true;
@@ -187,6 +210,7 @@ void Worker::exit(ngx_cycle_t*) noexcept {
     if (worker == nullptr) {
         return;
     }
+    worker->record_refusals();
     if (worker->redis_ledger_ != nullptr) {
         worker->redis_ledger_->drain(kDrainMs);
     }

@@ -14,6 +14,7 @@
 #include "module/gateway.hpp"
 #include "module/slot_queue.hpp"
 #include "spend/postgres_writer.hpp"
+#include "spend/refusal_sums.hpp"
 #include "spend/spool.hpp"
 #include "spend/sync_queue.hpp"
 
@@ -34,6 +35,8 @@ class Worker {
     ledger::Ledger& ledger() noexcept;
     // Spools the row, from where it goes to Postgres. False: it could not be written, logged.
     bool record(const spend::Row& row) noexcept;
+    // That of a request that no provider was asked for: likewise, or added up with others.
+    void record_refusal(const spend::Row& row);
     // Rows that are recorded now are waited for before their answers end; nullptr: they are not.
     spend::SyncQueue* syncs() noexcept { return syncs_.get(); }
     // Rows can be written: admit requests only while this holds.
@@ -54,6 +57,7 @@ class Worker {
   private:
     void make_encodings();
     void housekeep() noexcept;
+    void record_refusals() noexcept;
     void sync_spool() noexcept;
     void report_spool_error() noexcept;
 
@@ -64,8 +68,12 @@ class Worker {
     const Fsync fsync_;
     io::Timer sync_;                           // armed while rows wait for it
     std::unique_ptr<spend::SyncQueue> syncs_;  // only with fsync=always
+    const bool sums_refusals_;
+    spend::RefusalSums refusals_;
+    io::Timer refusals_due_;                         // armed while there are any
     std::unique_ptr<spend::PostgresWriter> writer_;  // only with llm_postgres
-    std::array<std::unique_ptr<llm::tokenizer::Encoding>, llm::tokenizer::kEncodingCount> encodings_;
+    std::array<std::unique_ptr<llm::tokenizer::Encoding>, llm::tokenizer::kEncodingCount>
+        encodings_;
     SlotQueue slots_;
     Alerts alerts_;
     io::Timer housekeeping_;

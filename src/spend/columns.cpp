@@ -22,6 +22,7 @@ struct Column {
 
 constexpr std::string_view kNull = "NULL";
 constexpr std::string_view kZero = "0";
+constexpr std::string_view kOne = "1";
 constexpr std::string_view kFalse = "f";
 constexpr std::string_view kNoText = R"("")";
 constexpr std::string_view kNoTexts = R"("{}")";
@@ -69,6 +70,7 @@ constexpr std::array kColumns = {
     Column{"stream", Kind::boolean, kFalse},
     Column{"aborted", Kind::boolean, kFalse},
     Column{"cache_hit", Kind::boolean, kFalse},
+    Column{"requests", Kind::number, kOne},
 };
 
 constexpr std::string_view array_type(Kind kind) noexcept {

@@ -189,6 +189,9 @@ void append_amounts(Writer& w, const Row& row) {
     w.boolean(R"(,"stream":)", row.stream);
     w.boolean(R"(,"aborted":)", row.aborted);
     w.boolean(R"(,"cache_hit":)", row.cache_hit);
+    if (row.requests != 1) {
+        w.number(R"(,"requests":)", row.requests);
+    }
 }
 
 }  // namespace

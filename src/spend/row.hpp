@@ -46,6 +46,7 @@ struct Row {
     bool stream = false;
     bool aborted = false;  // the client left before the end, or the provider cut
     bool cache_hit = false;
+    int64_t requests = 1;  // more: refused ones, alike, that are added up (refusal_sums.hpp)
 };
 
 // A client chooses some of the texts: what is longer is cut (at a character), more tags are left

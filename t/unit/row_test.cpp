@@ -77,6 +77,7 @@ TEST(Row, EveryMemberIsWritten) {
     row.price_version = "abc123";
     row.stream = true;
     row.cache_hit = true;
+    row.requests = 7;
 
     const std::string line = line_of(row);
     EXPECT_TRUE(spend::verify_json_line(line));
@@ -123,6 +124,7 @@ TEST(Row, EveryMemberIsWritten) {
     EXPECT_TRUE(YAJL_IS_TRUE(member(tree, "stream")));
     EXPECT_TRUE(YAJL_IS_FALSE(member(tree, "aborted")));
     EXPECT_TRUE(YAJL_IS_TRUE(member(tree, "cache_hit")));
+    EXPECT_EQ(number(tree, "requests"), "7");
     const yajl_val array = member(tree, "tags");
     ASSERT_TRUE(YAJL_IS_ARRAY(array));
     ASSERT_EQ(YAJL_GET_ARRAY(array)->len, 2u);

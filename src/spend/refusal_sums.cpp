@@ -1,0 +1,30 @@
+#include "spend/refusal_sums.hpp"
+
+#include <algorithm>
+
+namespace spend {
+
+std::string_view RefusalSums::keep(std::string_view text) {
+    return texts_.emplace_back(text);
+}
+
+void RefusalSums::add(const Row& row) {
+    const Kind kind{row.identity, row.endpoint, row.model, row.error_kind, row.decision};
+    if (const auto found = sums_.find(kind); found != sums_.end()) {
+        Row& sum = found->second;
+        sum.requests += row.requests;
+        sum.held += row.held;
+        sum.ended_ms = std::max(sum.ended_ms, row.ended_ms);
+        return;
+    }
+    Row sum = row;
+    sum.error_kind = keep(row.error_kind);
+    sum.decision = keep(row.decision);
+    sum.customer = {};
+    sum.requested_model = row.model;
+    sum.tags = row.identity != nullptr ? &row.identity->tags : nullptr;
+    sum.stream = false;
+    sums_.emplace(Kind{sum.identity, sum.endpoint, sum.model, sum.error_kind, sum.decision}, sum);
+}
+
+}  // namespace spend
