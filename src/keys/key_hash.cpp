@@ -1,7 +1,8 @@
 #include "keys/key_hash.hpp"
 
-#include <openssl/sha.h>
+#include <openssl/evp.h>
 
+#include <cstdlib>
 #include <cstring>
 
 namespace keys {
@@ -18,9 +19,32 @@ int hex_digit(char c) noexcept {
 
 }  // namespace
 
+// A one-shot digest would look the algorithm up and allocate, each time.
+class Sha256 {
+  public:
+    Sha256() noexcept : context_(EVP_MD_CTX_new()) {
+        if (context_ == nullptr || EVP_DigestInit_ex2(context_, EVP_sha256(), nullptr) != 1) {
+            std::abort();  // OpenSSL without SHA-256: nobody could be told from anybody
+        }
+    }
+    ~Sha256() { EVP_MD_CTX_free(context_); }
+    Sha256(const Sha256&) = delete;
+    Sha256& operator=(const Sha256&) = delete;
+
+    void digest(std::string_view text, KeyHash& hash) noexcept {
+        EVP_DigestInit_ex2(context_, nullptr, nullptr);
+        EVP_DigestUpdate(context_, text.data(), text.size());
+        EVP_DigestFinal_ex(context_, hash.data(), nullptr);
+    }
+
+  private:
+    EVP_MD_CTX* context_;
+};
+
 KeyHash hash_key(std::string_view secret) noexcept {
+    static thread_local Sha256 sha256;
     KeyHash hash;
-    SHA256(reinterpret_cast<const unsigned char*>(secret.data()), secret.size(), hash.data());
+    sha256.digest(secret, hash);
     return hash;
 }
 

@@ -18,14 +18,12 @@ RequestId make_request_id(int64_t unix_ms, const std::array<uint8_t, 10>& random
 
 std::string to_string(const RequestId& id) {
     constexpr char kHex[] = "0123456789abcdef";
-    std::string text;
-    text.reserve(36);
+    std::string text(36, '-');
+    char* place = text.data();
     for (size_t i = 0; i < id.bytes.size(); ++i) {
-        if (i == 4 || i == 6 || i == 8 || i == 10) {
-            text += '-';
-        }
-        text += kHex[id.bytes[i] >> 4];
-        text += kHex[id.bytes[i] & 0x0f];
+        place += i == 4 || i == 6 || i == 8 || i == 10 ? 1 : 0;
+        *place++ = kHex[id.bytes[i] >> 4];
+        *place++ = kHex[id.bytes[i] & 0x0f];
     }
     return text;
 }

@@ -3,6 +3,8 @@
 #include <yajl/yajl_parse.h>
 
 #include <algorithm>
+#include <new>
+#include <utility>
 
 #include "llm/response_tap.hpp"
 #include "llm/tokenizer/output_count.hpp"
@@ -87,6 +89,20 @@ ResponseJson::~ResponseJson() {
 }
 
 void ResponseJson::feed(std::string_view bytes) noexcept {
+    if (bytes.empty()) {
+        return;
+    }
+    if (is_whole_) {
+        failed_ = failed_ || !std::all_of(bytes.begin(), bytes.end(), is_space);
+        return;
+    }
+    try {
+        if (!std::exchange(begun_, true) && read_whole(bytes)) {
+            return;
+        }
+    } catch (const std::bad_alloc&) {
+        failed_ = true;
+    }
     while (!bytes.empty() && !failed_) {
         bytes.remove_prefix(skipping_ ? feed_skipped(bytes) : feed_parsed(bytes));
     }
@@ -95,7 +111,7 @@ void ResponseJson::feed(std::string_view bytes) noexcept {
 bool ResponseJson::finish() noexcept {
     // yajl itself would let an unfinished string after the document pass.
     const bool whole = !failed_ && has_root_ && depth_ == 0 && !in_string_ &&
-                       yajl_complete_parse(parser_) == yajl_status_ok;
+                       (is_whole_ || yajl_complete_parse(parser_) == yajl_status_ok);
     if (!whole) {
         facts_.malformed = true;
         if (parser_ != nullptr) {
@@ -103,9 +119,51 @@ bool ResponseJson::finish() noexcept {
             parser_ = nullptr;
         }
     }
-    failed_ = has_root_ = in_string_ = skipping_ = false;
+    failed_ = begun_ = is_whole_ = has_root_ = in_string_ = skipping_ = false;
     depth_ = stalled_ = skipped_bytes_ = 0;
     return whole;
+}
+
+// False: it is not the whole document, or one that yajl reads in a way of its own, and nothing was
+// told of it. No string of it is too long to be parsed.
+bool ResponseJson::read_whole(std::string_view document) {
+    if (document.size() > kParsedString || document.find("\\u") != std::string_view::npos) {
+        return false;
+    }
+    constexpr size_t kUsualTokens = 64;
+    tokens_.clear();
+    tokens_.reserve(kUsualTokens);
+    json::Scan scan(document);
+    scan.allow(document.size());
+    json::Event event = scan.next();
+    for (; event != json::Event::end && event != json::Event::error; event = scan.next()) {
+        tokens_.push_back({event, scan.kind(), scan.has_escapes(), scan.raw()});
+    }
+    is_whole_ = event == json::Event::end;
+    const auto told = [&](const Token& token) { return tell(token, document); };
+    failed_ = is_whole_ && !std::all_of(tokens_.begin(), tokens_.end(), told);
+    return is_whole_;
+}
+
+bool ResponseJson::tell(const Token& token, std::string_view document) {
+    if (token.event == json::Event::close) {
+        return on_close();
+    }
+    if (json::is_container(token.kind)) {
+        return on_open(token.kind == json::Kind::object);
+    }
+    std::string_view raw = document.substr(token.raw.begin, token.raw.size());
+    if (token.kind != json::Kind::string) {
+        return json::is_number(token.kind) ? on_number(raw)
+                                           : on_literal(token.kind == json::Kind::null);
+    }
+    raw = raw.substr(1, raw.size() - 2);
+    if (token.has_escapes) {
+        text_.clear();
+        json::unescape(raw, text_);
+        raw = text_;
+    }
+    return token.event == json::Event::key ? on_key(raw) : on_string(raw);
 }
 
 // Hands the parser all bytes up to where a string becomes too long, and returns their number. What

@@ -1,6 +1,7 @@
 #include "llm/response_node.hpp"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 
 namespace llm {
@@ -156,16 +157,31 @@ constexpr Member kMembers[] = {
 };
 static_assert(std::is_sorted(std::begin(kMembers), std::end(kMembers), stands_before));
 
+constexpr size_t kObjects = static_cast<size_t>(Node::choices);
+
+// Where the members of each object begin; they end where those of the next one do.
+constexpr auto kFirstMember = [] {
+    std::array<uint8_t, kObjects + 1> first{};
+    for (size_t object = 0; object <= kObjects; ++object) {
+        const Member any{static_cast<Node>(object), {}, Node::ignored};
+        const auto* place =
+            std::lower_bound(std::begin(kMembers), std::end(kMembers), any, stands_before);
+        first[object] = static_cast<uint8_t>(place - std::begin(kMembers));
+    }
+    return first;
+}();
+static_assert(std::size(kMembers) < 256);
+
 }  // namespace
 
 ResponseNode member_of(ResponseNode object, std::string_view key) noexcept {
-    if (object == Node::ignored) {
+    if (!is_map(object)) {
         return Node::ignored;
     }
-    const Member any{object == Node::begun_usage ? Node::usage : object, {}, Node::ignored};
-    const auto [first, last] =
-        std::equal_range(std::begin(kMembers), std::end(kMembers), any, stands_before);
-    const auto* member = std::find_if(first, last, [key](const Member& m) { return m.key == key; });
+    const auto place = static_cast<size_t>(object == Node::begun_usage ? Node::usage : object);
+    const auto* last = kMembers + kFirstMember[place + 1];
+    const auto* member = std::find_if(kMembers + kFirstMember[place], last,
+                                      [key](const Member& m) { return m.key == key; });
     return member == last ? Node::ignored : member->value;
 }
 

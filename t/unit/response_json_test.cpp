@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <iterator>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -214,6 +216,43 @@ TEST(JsonResponse, TruncatedAnywhereIsMalformed) {
 
 std::string nested(size_t depth) {
     return "{\"a\":" + std::string(depth, '[') + std::string(depth, ']') + "}";
+}
+
+// Short documents in one piece are not read by yajl: it must tell the same of anything.
+TEST(JsonResponse, BothReadersTellTheSame) {
+    const std::string documents[] = {
+        R"({"choices":[{"index":0,"delta":{"content":"H\u00e9 \"x\" \\ \n","refusal":null}}],"usage":null})",
+        R"({"model":"gpt-4o","choices":[{"message":{"content":"Hé","tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}}],)"
+        R"("usage":{"prompt_tokens":12,"completion_tokens":3.0,"prompt_tokens_details":{"cached_tokens":1e1}}})",
+        R"({"type":"message_delta","delta":{"text":"a"},"usage":{"output_tokens":7,"input_tokens":-1}} )",
+        R"({"candidates":[{"content":{"parts":[{"text":"x"},true,[{}],7]}}],"usageMetadata":{"promptTokenCount":4}})",
+    };
+    constexpr std::string_view kBytes = "{}[]\",:\\u0123tfn-.eE \x01\x80\xff\xd8";
+    std::mt19937 random(7);
+    for (int i = 0; i < 10'000; ++i) {
+        std::string text = documents[random() % std::size(documents)];
+        for (size_t n = random() % 4; n > 0; --n) {
+            const size_t at = random() % text.size();
+            const char byte = kBytes[random() % kBytes.size()];
+            switch (random() % 3) {
+                case 0:
+                    text[at] = byte;
+                    break;
+                case 1:
+                    text.insert(at, 1, byte);
+                    break;
+                default:
+                    text.erase(at, 1 + random() % 8);
+                    break;
+            }
+            if (text.empty()) {
+                break;
+            }
+        }
+        const ResponseFacts whole = read_in_pieces(text, 0, text.size() + 1);
+        const ResponseFacts pieces = read_in_pieces(text, 0, 1);
+        ASSERT_TRUE(same_facts(whole, pieces)) << text;
+    }
 }
 
 TEST(JsonResponse, LimitsDepth) {
