@@ -5,6 +5,7 @@
 #include "module/body.hpp"
 #include "module/call.hpp"
 #include "module/claims.hpp"
+#include "module/content.hpp"
 #include "module/cost_answer.hpp"
 #include "module/headers.hpp"
 #include "module/models_list.hpp"
@@ -142,9 +143,6 @@ ngx_int_t forward(Call& call) {
     call.provider_status = 0;
     call.keep_hold();
     call.stage = Call::Stage::forwarded;
-    if (conf->client_abort.drains && r->content_handler != nullptr) {
-        r->content_handler = forward_and_drain;
-    }
     return NGX_DECLINED;
 }
 
@@ -338,6 +336,9 @@ ngx_int_t access_handler(ngx_http_request_t* r) noexcept {
     const auto* conf = static_cast<LocConf*>(ngx_http_get_module_loc_conf(r, ngx_http_llm_module));
     if (!conf->enabled || r != r->main) {
         return NGX_DECLINED;
+    }
+    if (r->post_action) {
+        return refuse_entrance(r);  // its row is written already, or its answer is for nobody
     }
     Call* call = Call::find(r);
     try {
