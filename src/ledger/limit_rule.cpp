@@ -313,6 +313,10 @@ bool depends_on_request(Scope scope) noexcept {
     return scope >= Scope::customer;
 }
 
+bool is_of_caller(Scope scope) noexcept {
+    return scope != Scope::global && !depends_on_request(scope);
+}
+
 std::vector<ClaimTemplate> claims_for(const llm::Identity& identity,
                                       std::span<const LimitRule> rules) {
     std::vector<ClaimTemplate> claims;

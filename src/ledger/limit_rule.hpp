@@ -79,6 +79,11 @@ struct ClaimTemplate {
 // Whether a rule's counter is not known before there is a request.
 bool depends_on_request(Scope scope) noexcept;
 
+// Whether a client may know the figures of a limit of that scope, because its key belongs there.
+// The global ones and those of models and providers are the operator's, and a client may name the
+// customers, tags and groups of others.
+bool is_of_caller(Scope scope) noexcept;
+
 // One template per counter that this identity meets, in the order of the rules; without rules that
 // depend on a request. Rules that differ only in "*" and an exact name meet in one counter; its
 // lowest limit stands, and the steps of all stay. What the identity does not know of itself matches
