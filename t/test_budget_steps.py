@@ -251,6 +251,31 @@ def test_shadow_of_a_rate(gateway, mock):
     assert answers[1].headers["x-ratelimit-remaining-requests"] == "0"
 
 
+@pytest.mark.parametrize(
+    "asked, target, sent",
+    [
+        ({"max_tokens": 9}, "gpt-5-nano", {"max_completion_tokens": 9}),
+        ({"max_completion_tokens": 9}, "llama", {"max_tokens": 9}),
+        ({"max_tokens": 9}, "llama", {"max_tokens": 9}),
+        ({"max_tokens": 9000}, "gpt-5-nano", {"max_completion_tokens": 100}),
+        ({}, "gpt-5-nano", {"max_completion_tokens": 100}),
+    ],
+)
+def test_bound_of_a_downgraded_request(gateway, mock, asked, target, sent):
+    """It moves to the field that the model takes."""
+    prices = "input_price=1 output_price=1"
+    one = gateway(
+        routes=[f"{model} mock {prices}" for model in ("dear", "gpt-5-nano", "llama")],
+        budgets=[f"team=* 1usd/30d at=1%:downgrade:{target}"],
+        http="llm_max_output * 100;",
+    )
+    prompt = "word " * 11_000  # more than a cent
+    assert one.client.post(CHAT, json=chat(prompt, model="dear", **asked)).status_code == 200
+    body = mock.requests()[-1]["body"]
+    assert body["model"] == target
+    assert {name: body[name] for name in body if name.startswith("max_")} == sent
+
+
 def test_reserved_tokens_follow_the_cheaper_model(stepped, mock):
     """The hold of a downgraded request is that of the model which serves it."""
     one = stepped("team=* 0.01usd/30d at=5%:downgrade:cheap", limits=["key=* parallel=20"])

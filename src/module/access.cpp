@@ -134,6 +134,7 @@ ngx_int_t forward(Call& call) {
     plan.include_usage = call.scanned.stream && call.endpoint != llm::Endpoint::embeddings;
     plan.max_tokens = llm::max_tokens_to_send(next, call.endpoint, call.scanned.max_tokens);
     plan.bound_field = next.bound_field;
+    plan.moves_bound = call.downgraded() && call.endpoint == llm::Endpoint::chat_completions;
     if (!replace_body(r, call.body, llm::plan_splices(call.body, call.scanned, plan))) {
         return kError;
     }
