@@ -51,12 +51,15 @@ ngx_int_t read_body(Call& call) {
 }
 
 void bound_cost(Call& call) {
+    const llm::ScannedRequest& asked = call.scanned;
     llm::RequestTraits traits;
-    traits.tier = call.scanned.service_tier;
-    const llm::HoldBound bound =
-        llm::hold_bound(call.order, call.endpoint, call.prompt.most, call.scanned.max_tokens,
-                        call.scanned.choices, traits);
-    call.held_tokens = {call.prompt.tokens, bound.completion_tokens, bound.cost};
+    traits.tier = asked.service_tier;
+    const llm::HoldBound most = llm::hold_bound(call.order, call.endpoint, call.prompt.most,
+                                                asked.max_tokens, asked.choices, traits);
+    const llm::HoldBound likely = llm::expected_hold(call.order, call.endpoint, call.prompt.tokens,
+                                                     asked.max_tokens, asked.choices, traits);
+    call.held_tokens = {call.prompt.tokens, most.completion_tokens, most.cost};
+    call.expected_tokens = {call.prompt.tokens, likely.completion_tokens, likely.cost};
 }
 
 std::optional<llm::ApiError> understand(Call& call) {
