@@ -92,6 +92,32 @@ def test_expressions_follow_the_downgrade(stepped):
 
 
 @BOTH_LEDGERS
+@pytest.mark.parametrize(
+    "volatile, answers",
+    [("volatile;", ["output-only", "free", "free", None]), ("", ["output-only", "free", None, None])],
+)
+def test_a_map_of_the_model_is_to_be_volatile(stepped, volatile, answers):
+    """nginx keeps a map's first value for the rest of the request: of the model before."""
+    one = stepped(
+        "team=* 0.001usd/30d over=downgrade:free",
+        limits=["by=$group rpm=2"],
+        http=f"map $llm_model $group {{ {volatile} default group-of-$llm_model; }}",
+    )
+    assert models(one, 4) == answers
+
+
+def test_a_map_of_the_caller_and_a_set_of_it(gateway, mock):
+    """`set` is evaluated before the key is known, a map when the limit asks for it."""
+    one = gateway(
+        limits=["by=$mapped rpm=2", "by=$as_set rpm=1"],
+        http="map $llm_team $mapped { qa group-qa; }",
+        proxy={"set": "$as_set $llm_team"},
+    )
+    answers = [one.client.post(CHAT, json=chat()) for _ in range(3)]
+    assert [r.status_code for r in answers] == [200, 200, 429]
+    assert_openai_error(answers[2], 429, "rate_limit_exceeded")
+
+
 def test_free_model_of_an_overdrawn_budget(stepped):
     one = stepped("team=* 1usd/30d")
     assert models(one, 2) == ["output-only"] * 2
@@ -249,6 +275,31 @@ def test_shadow_of_a_rate(gateway, mock):
     answers = [one.client.post(CHAT, json=chat()) for _ in range(2)]
     assert answers[1].headers["x-decision"] == "shadow_rate_limit_exceeded"
     assert answers[1].headers["x-ratelimit-remaining-requests"] == "0"
+
+
+@pytest.mark.parametrize(
+    "asked, target, sent",
+    [
+        ({"max_tokens": 9}, "gpt-5-nano", {"max_completion_tokens": 9}),
+        ({"max_completion_tokens": 9}, "llama", {"max_tokens": 9}),
+        ({"max_tokens": 9}, "llama", {"max_tokens": 9}),
+        ({"max_tokens": 9000}, "gpt-5-nano", {"max_completion_tokens": 100}),
+        ({}, "gpt-5-nano", {"max_completion_tokens": 100}),
+    ],
+)
+def test_bound_of_a_downgraded_request(gateway, mock, asked, target, sent):
+    """It moves to the field that the model takes."""
+    prices = "input_price=1 output_price=1"
+    one = gateway(
+        routes=[f"{model} mock {prices}" for model in ("dear", "gpt-5-nano", "llama")],
+        budgets=[f"team=* 1usd/30d at=1%:downgrade:{target}"],
+        http="llm_max_output * 100;",
+    )
+    prompt = "word " * 11_000  # more than a cent
+    assert one.client.post(CHAT, json=chat(prompt, model="dear", **asked)).status_code == 200
+    body = mock.requests()[-1]["body"]
+    assert body["model"] == target
+    assert {name: body[name] for name in body if name.startswith("max_")} == sent
 
 
 def test_reserved_tokens_follow_the_cheaper_model(stepped, mock):

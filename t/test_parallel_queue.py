@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import json
 import threading
 import time
 
@@ -11,7 +12,7 @@ import pytest
 from support.calls import CHAT, assert_openai_error, chat
 from support.gateway import bearer
 from support.load import fire
-from support.nginx_conf import KEY
+from support.nginx_conf import KEY, KEY_RECORD
 from support.waiting import wait_until
 
 BODY = chat(model="output-only", max_tokens=10)
@@ -85,6 +86,39 @@ def test_who_leaves_takes_its_place_along(gateway, mock, ledger):
     assert [r.status_code for r in second] == [200]
     wait_until(lambda: len(one.access_log()) == 3, "the one that left is logged")
     assert mock.count() == 2
+
+
+def test_who_waits_longer_delays_nobody(gateway, mock, ledger):
+    """One that has waited elsewhere comes first, and may wait on after those behind it have to give up."""
+    mock.behave(tokens=20, chunk_delay_ms=20)
+    one = gateway(
+        keys=[KEY_RECORD, {"key": "sk-other", "alias": "other"}],
+        limits=["key=tester parallel=1 queue=5 wait=20s", "by=$http_x_room parallel=1 queue=5 wait=300ms"],
+        **ledger,
+    )
+    answers = []
+
+    def ask(key, room, after, **behaviour):
+        def run():
+            headers = bearer(key) | {"x-mock": json.dumps(behaviour)} | ({"x-room": room} if room else {})
+            response = httpx.post(one.url + CHAT, json=BODY, headers=headers, timeout=20)
+            answers.append((key, response.status_code))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        wait_until(after, "it has come as far as it can")
+        return thread
+
+    room = ask("sk-other", "1", lambda: mock.count() == 1, delay_ms=4000)
+    tester = ask(KEY, "", lambda: mock.count() == 2, delay_ms=700)
+    waits = ask(KEY, "1", lambda: (KEY, 200) in answers)  # for its key, and then for the room
+    start = time.monotonic()
+    late = httpx.post(one.url + CHAT, json=BODY, headers=bearer("sk-other") | {"x-room": "1"}, timeout=20)
+    assert late.status_code == 429
+    assert 0.3 <= time.monotonic() - start < 2
+    for thread in (room, tester, waits):
+        thread.join()
+    assert sorted(status for _, status in answers) == [200] * 3
 
 
 def test_a_reload_keeps_who_waits(gateway, mock, ledger):

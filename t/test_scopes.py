@@ -146,3 +146,44 @@ def test_providers(ask, mock, ledger):
     assert error["param"] == "provider"
     ask.gateway.reload(budgets=["provider=down 0.001usd/30d"])
     assert status() == 200
+
+
+SECRETIVE = {
+    "global": {},
+    "customer=*": {"user": "alice"},
+    "tag=*": {"metadata": {"tags": ["batch"]}},
+    "model=output-only": {},
+    "provider=mock": {},
+    'by="$http_host"': {},
+}
+
+
+@pytest.mark.parametrize("scope", SECRETIVE)
+@pytest.mark.parametrize("rate", ["rpm=7", "tpm=7k", "parallel=0"])
+def test_figures_of_others_are_not_told(ask, scope, rate):
+    """Only when it may be tried again."""
+    status = ask(limits=[f"{scope} {rate}", "key=* rpm=1000"], budgets=[f"{scope} 9usd/30d"])
+    while status(**SECRETIVE[scope]) == 200:
+        assert_tells_only_the_key(ask.last)
+    assert_tells_only_the_key(ask.last)
+    error = assert_openai_error(ask.last, 429, "rate_limit_exceeded")
+    assert error["param"] == {"by": "group"}.get(label := scope.partition("=")[0], label)
+    assert "limit " not in error["message"].replace("Rate limit ", "") and "used" not in error["message"]
+    if rate == "parallel=0":
+        assert ask.last.headers["x-should-retry"] == "false"
+    else:
+        assert 1 <= int(ask.last.headers["retry-after"]) <= 65
+
+
+def assert_tells_only_the_key(response):
+    told = {name: value for name, value in response.headers.items() if name.startswith(("x-ratelimit-", "x-budget"))}
+    assert told.pop("x-ratelimit-limit-requests") == "1000"
+    assert set(told) == {"x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"}
+
+
+def test_figures_of_the_keys_own_are_told(ask):
+    status = ask(limits=["team=* rpm=1", "global rpm=1000"], budgets=["org=* 1usd/30d"])
+    assert [status() for _ in range(2)] == [200, 429]
+    assert "limit 1, used 1, requested 1" in assert_openai_error(ask.last, 429)["message"]
+    assert ask.last.headers["x-ratelimit-limit-requests"] == "1"
+    assert ask.last.headers["x-budget-utilization"] == "0.0010"

@@ -216,6 +216,7 @@ void add(ClaimTemplate& claim, const LimitRule& rule) {
     if (rule.line.places > 0) {
         claim.line = rule.line;
     }
+    claim.estimate = std::max(claim.estimate, rule.estimate);
     claim.limit = std::min(claim.limit, limit);
     claim.enforced = std::min(claim.enforced, enforced);
     std::copy_if(rule.steps.begin(), rule.steps.end(), std::back_inserter(claim.steps),
@@ -242,7 +243,8 @@ void add(std::vector<ClaimTemplate>& claims, const LimitRule& rule, std::string_
                       .value = std::string(value),
                       .models = rule.models,
                       .steps = {},
-                      .line = {}});
+                      .line = {},
+                      .estimate = Estimate::bound});
     add(claims.back(), rule);
 }
 
@@ -311,6 +313,10 @@ bool ClaimTemplate::counts(const std::string& model) const noexcept {
 
 bool depends_on_request(Scope scope) noexcept {
     return scope >= Scope::customer;
+}
+
+bool is_of_caller(Scope scope) noexcept {
+    return scope != Scope::global && !depends_on_request(scope);
 }
 
 std::vector<ClaimTemplate> claims_for(const llm::Identity& identity,

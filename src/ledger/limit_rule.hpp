@@ -30,6 +30,12 @@ struct SlotLine {
     int64_t wait_ms = 0;  // at most
 };
 
+// What a request holds until it is known what it used.
+enum class Estimate : uint8_t {
+    bound,    // the most that it can use: the limit is never exceeded
+    expected  // what it is likely to use: more are admitted, and may exceed the limit together
+};
+
 struct LimitRule {
     Scope scope = Scope::global;
     // "*": each its own counter; else an exact name. Empty for global. Of a group: its expression,
@@ -41,6 +47,7 @@ struct LimitRule {
     std::string models;             // a glob: requests for other models do not count; empty: all do
     std::vector<BudgetStep> steps;  // of a budget
     SlotLine line;                  // of parallel
+    Estimate estimate = Estimate::bound;
 
     // Whether a request for that logical model counts.
     bool counts(const std::string& model) const noexcept;
@@ -70,6 +77,7 @@ struct ClaimTemplate {
     std::string models;
     std::vector<BudgetStep> steps;  // alerts and downgrades
     SlotLine line;
+    Estimate estimate = Estimate::bound;
 
     bool counts(const std::string& model) const noexcept;  // as its rule
     // Not so for what only alerts, as a record's soft_budget alone.
@@ -79,10 +87,16 @@ struct ClaimTemplate {
 // Whether a rule's counter is not known before there is a request.
 bool depends_on_request(Scope scope) noexcept;
 
+// Whether a client may know the figures of a limit of that scope, because its key belongs there.
+// The global ones and those of models and providers are the operator's, and a client may name the
+// customers, tags and groups of others.
+bool is_of_caller(Scope scope) noexcept;
+
 // One template per counter that this identity meets, in the order of the rules; without rules that
 // depend on a request. Rules that differ only in "*" and an exact name meet in one counter; its
-// lowest limit stands, and the steps of all stay. What the identity does not know of itself matches
-// no rule; a key is selected by its alias or its full hash. May exceed kMaxClaims.
+// lowest limit stands, the steps of all stay, and the hold is expected if one says so. What the
+// identity does not know of itself matches no rule; a key is selected by its alias or its full
+// hash. May exceed kMaxClaims.
 //
 // A counter's name is "scope:value:models:unit:window", without what does not apply, e.g.
 // "global:usd:1mo", "team:research:tokens:sliding-1m", "key:<first 16 digits of its

@@ -1,6 +1,7 @@
 #include "llm/body_edit.hpp"
 
 #include <algorithm>
+#include <tuple>
 
 #include "llm/json_writer.hpp"
 
@@ -23,24 +24,19 @@ class Editor {
         }
     }
 
-    void bind_output(int64_t tokens, std::string_view field) {
-        const auto& current = request_.max_completion_tokens_field;
-        const auto& legacy = request_.max_tokens_field;
-        const bool any = request_.max_tokens.has_value();
-        // Next to a bound, a null stays: a provider may refuse a request that has both.
-        const bool bind_current = current && (!any || current->tokens);
-        const bool fill_legacy = !any && !bind_current && field == kMaxTokens;
-        const bool bind_legacy = legacy && (legacy->tokens || fill_legacy);
-        if (bind_current) {
-            set_bound(*current, tokens);
+    void edit_bounds(const EditPlan& plan) {
+        Bound legacy(kMaxTokens, request_.max_tokens_field);
+        Bound current(kMaxCompletionTokens, request_.max_completion_tokens_field);
+        if (plan.max_tokens) {
+            bind(legacy, current, *plan.max_tokens, plan.bound_field);
         }
-        if (bind_legacy) {
-            set_bound(*legacy, tokens);
+        if (plan.moves_bound && plan.bound_field == kMaxTokens) {
+            move(current, legacy);
+        } else if (plan.moves_bound) {
+            move(legacy, current);
         }
-        if (!bind_current && !bind_legacy) {
-            members_.append("\"").append(field).append("\":");
-            members_ += std::to_string(tokens) + ",";
-        }
+        write(legacy);
+        write(current);
     }
 
     void ask_for_usage() {
@@ -60,17 +56,63 @@ class Editor {
         if (!members_.empty()) {
             insert(body_.find('{') + 1, std::move(members_));
         }
-        std::sort(splices_.begin(), splices_.end(),
-                  [](const Splice& a, const Splice& b) { return a.at.begin < b.at.begin; });
+        // What is inserted stands before what is replaced there.
+        std::sort(splices_.begin(), splices_.end(), [](const Splice& a, const Splice& b) {
+            return std::tie(a.at.begin, a.at.end) < std::tie(b.at.begin, b.at.end);
+        });
         return std::move(splices_);
     }
 
   private:
     static std::string only_include_usage() { return "{" + std::string(kIncludeUsage) + "}"; }
 
-    void set_bound(const TokenBound& bound, int64_t tokens) {
-        if (!bound.tokens || *bound.tokens > tokens) {
-            replace(bound.value, std::to_string(tokens));
+    // One of the two fields: as the request has it, and what it is to come to.
+    struct Bound {
+        Bound(std::string_view name, const std::optional<TokenBound>& field)
+            : name(name), field(field), tokens(field ? field->tokens : std::nullopt) {}
+
+        const std::string_view name;
+        const std::optional<TokenBound>& field;
+        std::optional<int64_t> tokens;
+    };
+
+    // Where both are there, the other one becomes null: no name comes twice.
+    void move(Bound& from, Bound& to) {
+        if (!from.tokens) {
+            return;
+        }
+        if (!to.field) {
+            replace(from.field->key, "\"" + std::string(to.name) + "\"");
+            return;
+        }
+        to.tokens = to.tokens ? to.tokens : from.tokens;
+        from.tokens.reset();
+    }
+
+    void bind(Bound& legacy, Bound& current, int64_t tokens, std::string_view field) {
+        if (legacy.tokens || current.tokens) {
+            // Next to a bound, a null stays: a provider may refuse a request that has both.
+            lower(legacy.tokens, tokens);
+            lower(current.tokens, tokens);
+        } else if (current.field) {
+            current.tokens = tokens;
+        } else if (legacy.field && field == kMaxTokens) {
+            legacy.tokens = tokens;
+        } else {
+            members_.append("\"").append(field).append("\":");
+            members_ += std::to_string(tokens) + ",";
+        }
+    }
+
+    static void lower(std::optional<int64_t>& bound, int64_t tokens) {
+        if (bound) {
+            bound = std::min(*bound, tokens);
+        }
+    }
+
+    void write(const Bound& bound) {
+        if (bound.field && bound.tokens != bound.field->tokens) {
+            replace(bound.field->value, bound.tokens ? std::to_string(*bound.tokens) : "null");
         }
     }
 
@@ -101,9 +143,7 @@ std::vector<Splice> plan_splices(std::string_view body, const ScannedRequest& re
     if (plan.model) {
         editor.set_model(*plan.model);
     }
-    if (plan.max_tokens) {
-        editor.bind_output(*plan.max_tokens, plan.bound_field);
-    }
+    editor.edit_bounds(plan);
     if (plan.include_usage) {
         editor.ask_for_usage();
     }

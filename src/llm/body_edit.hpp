@@ -11,7 +11,9 @@
 
 namespace llm {
 
+// The fields that bind the output of a chat completion.
 inline constexpr std::string_view kMaxTokens = "max_tokens";
+inline constexpr std::string_view kMaxCompletionTokens = "max_completion_tokens";
 
 // What the deployment needs changed in a request.
 struct EditPlan {
@@ -21,6 +23,9 @@ struct EditPlan {
     // a bound, this field is inserted (or put in the place of a null).
     std::optional<int64_t> max_tokens;
     std::string_view bound_field = kMaxTokens;
+    // The client wrote its bound for another model: what stands in the other field moves to that
+    // one.
+    bool moves_bound = false;
 };
 
 // One splice: the bytes `at` of the body are replaced by `text` (empty span: an insertion).

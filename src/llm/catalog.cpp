@@ -71,22 +71,41 @@ int64_t output_bound(const Deployment& deployment, std::optional<int64_t> asked)
     return most > 0 ? std::min(*asked, most) : *asked;
 }
 
-}  // namespace
-
-HoldBound hold_bound(const std::vector<const Deployment*>& order, Endpoint endpoint,
-                     int64_t prompt_tokens, std::optional<int64_t> asked, int64_t choices,
-                     const RequestTraits& traits) noexcept {
+// For the dearest deployment and the longest answer; `output_of` tells that of one choice.
+template <class OutputOf>
+HoldBound hold_for(const std::vector<const Deployment*>& order, Endpoint endpoint,
+                   int64_t prompt_tokens, int64_t choices, const RequestTraits& traits,
+                   OutputOf output_of) noexcept {
     HoldBound bound;
     for (const Deployment* deployment : order) {
         int64_t output = 0;
         if (endpoint != Endpoint::embeddings) {
-            output = saturating_product(output_bound(*deployment, asked), choices);
+            output = saturating_product(output_of(*deployment), choices);
         }
         bound.completion_tokens = std::max(bound.completion_tokens, output);
         bound.cost =
             std::max(bound.cost, deployment->price.upper_bound(prompt_tokens, output, traits));
     }
     return bound;
+}
+
+}  // namespace
+
+HoldBound hold_bound(const std::vector<const Deployment*>& order, Endpoint endpoint,
+                     int64_t prompt_tokens, std::optional<int64_t> asked, int64_t choices,
+                     const RequestTraits& traits) noexcept {
+    return hold_for(order, endpoint, prompt_tokens, choices, traits,
+                    [asked](const Deployment& each) { return output_bound(each, asked); });
+}
+
+HoldBound expected_hold(const std::vector<const Deployment*>& order, Endpoint endpoint,
+                        int64_t prompt_tokens, std::optional<int64_t> asked, int64_t choices,
+                        RequestTraits traits) noexcept {
+    traits.tier = traits.tier.value_or(ServiceTier::standard);
+    return hold_for(order, endpoint, prompt_tokens, choices, traits,
+                    [asked](const Deployment& each) {
+                        return std::min(output_bound(each, asked), each.expected_output);
+                    });
 }
 
 std::optional<int64_t> max_tokens_to_send(const Deployment& deployment, Endpoint endpoint,

@@ -26,6 +26,16 @@ struct Provider {
     std::string authorization;  // the whole header value, a secret; empty: none is sent
 };
 
+// What 95 of 100 answers stay within, in tokens: of models that answer at once, and of those that
+// reason first. From published traces of production, rounded up:
+//   Azure's LLM inference trace 2023 (github.com/Azure/AzurePublicDataset): conversations 451, with
+//     a mean of 211; code completion 90, mean 28;
+//   ServeGen (github.com/alibaba/ServeGen; arXiv 2505.09999), weighted by requests: m-large 539,
+//   mean
+//     155; deepseek-r1 5701, reasoning included, mean 1527.
+inline constexpr int64_t kAnswerTokens = 600;
+inline constexpr int64_t kReasonedAnswerTokens = 6000;
+
 // One way to serve a logical model.
 struct Deployment {
     const Provider* provider = nullptr;
@@ -37,6 +47,7 @@ struct Deployment {
     int64_t max_output = 0;      // tokens: the operator's bound; 0: none beside the model's own
     int64_t default_output = 0;  // where the client sets none; 0: as much as is possible
     std::string_view bound_field = "max_tokens";  // what binds its output; a literal
+    int64_t expected_output = kAnswerTokens;      // tokens: what an answer is likely to stay within
     tokenizer::ModelTokens tokens;                // how its prompts are counted
 };
 
@@ -135,6 +146,12 @@ inline constexpr int64_t kDefaultMaxOutput = 4096;
 HoldBound hold_bound(const std::vector<const Deployment*>& order, Endpoint endpoint,
                      int64_t prompt_tokens, std::optional<int64_t> asked, int64_t choices,
                      const RequestTraits& traits = {}) noexcept;
+
+// What such a call is likely to use: Deployment::expected_output for each choice, at the tier that
+// is asked for or else the standard one. Never above hold_bound(), if prompt_tokens is not.
+HoldBound expected_hold(const std::vector<const Deployment*>& order, Endpoint endpoint,
+                        int64_t prompt_tokens, std::optional<int64_t> asked, int64_t choices,
+                        RequestTraits traits = {}) noexcept;
 
 // The max_tokens to put into the body for this deployment, so that the bound binds there: it is
 // less than what the client asks for, or the client sets none and the model's own maximum is

@@ -180,6 +180,7 @@ class ModelPrice {
     const std::vector<RateCard>& cards() const noexcept { return cards_; }
 
     int64_t max_output_tokens = 0;  // most the model can produce; 0: not known
+    bool reasons = false;           // it can think before it answers, and bills that as output
 
   private:
     friend struct PriceEntry;

@@ -217,6 +217,7 @@ std::vector<int64_t> PriceListing::thresholds(ServiceTier tier) const {
 ModelPrice PriceEntry::resolve(std::string_view model) const {
     ModelPrice price;
     price.max_output_tokens = max_output_tokens;
+    price.reasons = reasons;
     price.uplifts_ = uplifts;
     price.cards_ = resolve_cards();
     price.off_peak_ = resolve_off_peak();

@@ -61,6 +61,7 @@ struct PriceEntry {
     std::string provider;
     int64_t max_output_tokens = 0;
     bool bills_each_search = false;
+    bool reasons = false;
 
     // Resolves what the entry leaves out, the way that its provider bills it.
     ModelPrice resolve(std::string_view model) const;

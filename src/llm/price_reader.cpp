@@ -64,7 +64,9 @@ struct PriceReaderCallbacks {
         return guarded([&] { return self(context).on_value({kind, text}); });
     }
     static int null(void* context) noexcept { return value(context, Kind::other, {}); }
-    static int boolean(void* context, int) noexcept { return value(context, Kind::other, {}); }
+    static int boolean(void* context, int is_true) noexcept {
+        return value(context, Kind::other, is_true != 0 ? "true" : "false");
+    }
     static int number(void* context, const char* text, size_t size) noexcept {
         return value(context, Kind::number, {text, size});
     }
@@ -338,6 +340,8 @@ bool PriceReader::set_field(const Value& value) {
         generates_ = is_text && (value.text == "chat" || value.text == "completion");
     } else if (field_ == "litellm_provider" && is_text) {
         entry_.provider = value.text;
+    } else if (field_ == "supports_reasoning") {
+        entry_.reasons = value.text == "true";
     } else if (field_ == "web_search_billing_unit") {
         entry_.bills_each_search = value.text == "per_query";
     }

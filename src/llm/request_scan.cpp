@@ -323,7 +323,7 @@ bool RequestScan::Impl::tag(const Value& value, int depth) {
 }
 
 bool RequestScan::Impl::read_bound(const Value& value, std::optional<TokenBound>& bound) {
-    bound = TokenBound{value.raw, std::nullopt};
+    bound = TokenBound{{key_, value.raw}, std::nullopt};
     if (value.kind == Kind::null) {
         return true;
     }

@@ -18,17 +18,16 @@
 
 namespace llm {
 
-// A bound on output tokens as the request gives it; null gives none.
-struct TokenBound {
-    Span value;
-    std::optional<int64_t> tokens;
-};
-
-// A field of the top-level object that was present. The spans cover the raw bytes: `value` includes
-// the quotes or braces of its value.
+// A field of the top-level object that was present. The spans cover the raw bytes, with the quotes
+// or braces.
 struct FieldSpan {
     Span key;
     Span value;
+};
+
+// A bound on output tokens as the request gives it; null gives none.
+struct TokenBound : FieldSpan {
+    std::optional<int64_t> tokens;
 };
 
 // A value that is no text, but reaches the model as some.

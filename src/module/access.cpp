@@ -5,6 +5,7 @@
 #include "module/body.hpp"
 #include "module/call.hpp"
 #include "module/claims.hpp"
+#include "module/content.hpp"
 #include "module/cost_answer.hpp"
 #include "module/headers.hpp"
 #include "module/models_list.hpp"
@@ -50,12 +51,15 @@ ngx_int_t read_body(Call& call) {
 }
 
 void bound_cost(Call& call) {
+    const llm::ScannedRequest& asked = call.scanned;
     llm::RequestTraits traits;
-    traits.tier = call.scanned.service_tier;
-    const llm::HoldBound bound =
-        llm::hold_bound(call.order, call.endpoint, call.prompt.most, call.scanned.max_tokens,
-                        call.scanned.choices, traits);
-    call.held_tokens = {call.prompt.tokens, bound.completion_tokens, bound.cost};
+    traits.tier = asked.service_tier;
+    const llm::HoldBound most = llm::hold_bound(call.order, call.endpoint, call.prompt.most,
+                                                asked.max_tokens, asked.choices, traits);
+    const llm::HoldBound likely = llm::expected_hold(call.order, call.endpoint, call.prompt.tokens,
+                                                     asked.max_tokens, asked.choices, traits);
+    call.held_tokens = {call.prompt.tokens, most.completion_tokens, most.cost};
+    call.expected_tokens = {call.prompt.tokens, likely.completion_tokens, likely.cost};
 }
 
 std::optional<llm::ApiError> understand(Call& call) {
@@ -133,6 +137,7 @@ ngx_int_t forward(Call& call) {
     plan.include_usage = call.scanned.stream && call.endpoint != llm::Endpoint::embeddings;
     plan.max_tokens = llm::max_tokens_to_send(next, call.endpoint, call.scanned.max_tokens);
     plan.bound_field = next.bound_field;
+    plan.moves_bound = call.downgraded() && call.endpoint == llm::Endpoint::chat_completions;
     if (!replace_body(r, call.body, llm::plan_splices(call.body, call.scanned, plan))) {
         return kError;
     }
@@ -142,9 +147,6 @@ ngx_int_t forward(Call& call) {
     call.provider_status = 0;
     call.keep_hold();
     call.stage = Call::Stage::forwarded;
-    if (conf->client_abort.drains && r->content_handler != nullptr) {
-        r->content_handler = forward_and_drain;
-    }
     return NGX_DECLINED;
 }
 
@@ -338,6 +340,9 @@ ngx_int_t access_handler(ngx_http_request_t* r) noexcept {
     const auto* conf = static_cast<LocConf*>(ngx_http_get_module_loc_conf(r, ngx_http_llm_module));
     if (!conf->enabled || r != r->main) {
         return NGX_DECLINED;
+    }
+    if (r->post_action) {
+        return refuse_entrance(r);  // its row is written already, or its answer is for nobody
     }
     Call* call = Call::find(r);
     try {

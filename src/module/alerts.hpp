@@ -1,9 +1,6 @@
 #pragma once
 
-#include <cstdint>
-#include <string>
-#include <unordered_map>
-
+#include "ledger/alert_times.hpp"
 #include "ledger/limit_rule.hpp"
 
 namespace module {
@@ -16,7 +13,7 @@ class Alerts {
                const ledger::CounterState& state);
 
   private:
-    std::unordered_map<std::string, int64_t> quiet_until_ms_;  // by counter and step
+    ledger::AlertTimes times_{10'000};  // by counter and step; of more, some may be said again
 };
 
 }  // namespace module

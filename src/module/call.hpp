@@ -115,7 +115,8 @@ class Call final : public ledger::Waiter,
 
     std::unique_ptr<PromptCounting> counting;  // while it is going on
     PromptSize prompt;
-    llm::HeldTokens held_tokens;
+    llm::HeldTokens held_tokens;                    // the most that it can use
+    llm::HeldTokens expected_tokens;                // for limits that hold what it is likely to use
     std::vector<ledger::ClaimTemplate> own_limits;  // that follow from the request
     std::array<const ledger::ClaimTemplate*, ledger::kMaxClaims> limits;  // of each claim
     std::array<ledger::Claim, ledger::kMaxClaims> claims;

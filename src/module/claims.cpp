@@ -75,12 +75,14 @@ int64_t limit_of(const Call& call, const ClaimTemplate& limit) {
     return step == nullptr ? limit.enforced : step->from;
 }
 
-int64_t amount_of(const Call& call, ledger::Unit unit) noexcept {
-    switch (unit) {
+int64_t amount_of(const Call& call, const ClaimTemplate& limit) noexcept {
+    const bool is_expected = limit.estimate == ledger::Estimate::expected;
+    const llm::HeldTokens& held = is_expected ? call.expected_tokens : call.held_tokens;
+    switch (limit.unit) {
         case ledger::Unit::nano_usd:
-            return call.held_tokens.cost;
+            return held.cost;
         case ledger::Unit::tokens:
-            return ledger::saturating_add(call.held_tokens.prompt, call.held_tokens.completion);
+            return ledger::saturating_add(held.prompt, held.completion);
         default:
             return 1;
     }
@@ -96,7 +98,7 @@ bool add_claims(Call& call, const std::vector<ClaimTemplate>& limits) {
         }
         call.limits[call.n_claims] = &limit;
         call.claims[call.n_claims++] = {&limit.counter, limit.unit, limit.window,
-                                        limit_of(call, limit), amount_of(call, limit.unit)};
+                                        limit_of(call, limit), amount_of(call, limit)};
     }
     return true;
 }

@@ -98,10 +98,7 @@ void Drain::give_up() noexcept {
     ngx_http_run_posted_requests(c);
 }
 
-ngx_int_t forward_and_drain(ngx_http_request_t* r) noexcept {
-    const auto* core = static_cast<ngx_http_core_loc_conf_t*>(
-        ngx_http_get_module_loc_conf(r, ngx_http_core_module));
-    const ngx_int_t rc = core->handler(r);
+void watch_for_abort(ngx_http_request_t* r) noexcept {
     // What began nothing, or has failed already and gone on to another location, is not to be
     // watched.
     const Call* call = Call::find(r);
@@ -110,7 +107,6 @@ ngx_int_t forward_and_drain(ngx_http_request_t* r) noexcept {
         r->read_event_handler = watch_client;
         r->write_event_handler = ngx_http_request_empty_handler;
     }
-    return rc;
 }
 
 bool begin_drain(ngx_http_request_t* r) noexcept {

@@ -33,9 +33,9 @@ class Drain {
     io::Timer timeout_;
 };
 
-// A content handler in the place of the location's own (proxy_pass), which it runs: from then on
-// the client's leaving begins a drain, and does not end the request.
-ngx_int_t forward_and_drain(ngx_http_request_t* r) noexcept;
+// To be called when the location's content handler has run: from then on the client's leaving
+// begins a drain, and does not end the request.
+void watch_for_abort(ngx_http_request_t* r) noexcept;
 
 // Begins a drain, unless the location cuts, the call is on record, or its answer cannot be read.
 // True: one is under way; what was on its way to the client is forgotten.

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "ledger/window.hpp"
+#include "llm/body_edit.hpp"
 #include "llm/glob.hpp"
 #include "module/conf.hpp"
 #include "module/draft.hpp"
@@ -80,6 +81,9 @@ void complete_routes(Gateway& gateway, const Draft& draft) {
         deployment->price = price_for(gateway, route);
         deployment->tokens = llm::tokenizer::model_tokens(telling_name(route));
         deployment->bound_field = llm::bound_field_of(telling_name(route));
+        if (deployment->price.reasons || deployment->bound_field == llm::kMaxCompletionTokens) {
+            deployment->expected_output = llm::kReasonedAnswerTokens;
+        }
         bound_output(*deployment, route.logical_model, draft);
         map_vocabulary(deployment->tokens.text.encoding);
         gateway.catalog.model(route.logical_model).deployments.push_back(std::move(deployment));
@@ -104,7 +108,7 @@ void add_record_rules(std::vector<ledger::LimitRule>& rules, ledger::Scope scope
                             (unit == ledger::Unit::nano_usd ? "9000000 USD"
                                                             : std::to_string(ledger::kMaxLimit)));
         }
-        rules.push_back({scope, owner, unit, window, limit, {}, {}, {}});
+        rules.push_back({scope, owner, unit, window, limit, {}, {}, {}, ledger::Estimate::bound});
     };
     if (limits.max_budget || limits.soft_budget) {
         ledger::Window window{ledger::WindowKind::fixed, kForeverMs};

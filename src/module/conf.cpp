@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "module/content.hpp"
+
 namespace module {
 
 Arguments::Arguments(const ngx_conf_t* cf) {
@@ -235,6 +237,7 @@ char* merge_loc_conf(ngx_conf_t* cf, void* parent, void* child) noexcept {
         return static_cast<char*>(NGX_CONF_ERROR);
     }
     main->enabled = 1;
+    guard_content(*core, *conf, *prev);
     return NGX_CONF_OK;
 }
 

@@ -31,6 +31,7 @@ struct LocConf {
     ngx_str_t file;      // where `llm` stands, for errors that show only when the whole is known
     ngx_uint_t line;
     ClientAbort client_abort;
+    ngx_http_handler_pt content_handler;  // behind the guard (content.hpp); nullptr: static files
     // The location's configuration without its error pages, for a request that has no further
     // deployment to try: a provider's own error body is then the answer. Made at first need.
     void** final_loc_conf;

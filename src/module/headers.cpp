@@ -9,7 +9,8 @@ namespace module {
 
 namespace {
 
-// Of several limits of a unit the client is told the one that leaves it least.
+// Of several limits of a unit whose figures the client may know, it is told the one that leaves it
+// least.
 const ledger::ClaimTemplate* tightest(const Call& call, ledger::Unit unit,
                                       const ledger::CounterState** state) noexcept {
     const ledger::ClaimTemplate* found = nullptr;
@@ -17,7 +18,8 @@ const ledger::ClaimTemplate* tightest(const Call& call, ledger::Unit unit,
     for (size_t i = 0; i < call.n_claims; ++i) {
         const ledger::ClaimTemplate& limit = *call.limits[i];
         const int64_t remaining = limit.limit - call.decision.states[i].used;
-        if (limit.unit == unit && (found == nullptr || remaining < least)) {
+        const bool told = limit.unit == unit && ledger::is_of_caller(limit.scope);
+        if (told && (found == nullptr || remaining < least)) {
             found = &limit;
             least = remaining;
             *state = &call.decision.states[i];
@@ -87,11 +89,12 @@ std::string_view request_header(const ngx_http_request_t* r,
     return {};
 }
 
-double budget_utilization(const Call& call) noexcept {
+double budget_utilization(const Call& call, Budgets budgets) noexcept {
     double most = -1;
     for (size_t i = 0; was_judged(call) && i < call.n_claims; ++i) {
         const ledger::ClaimTemplate& limit = *call.limits[i];
-        if (limit.unit != ledger::Unit::nano_usd || !limit.has_limit()) {
+        const bool wanted = budgets == Budgets::all || ledger::is_of_caller(limit.scope);
+        if (!wanted || limit.unit != ledger::Unit::nano_usd || !limit.has_limit()) {
             continue;
         }
         const auto used = static_cast<double>(call.decision.states[i].used);
@@ -116,7 +119,7 @@ void add_call_headers(const Call& call) {
         add_rate_headers(call, ledger::Unit::requests, kRequests);
         add_rate_headers(call, ledger::Unit::tokens, kTokens);
     }
-    if (const double utilization = budget_utilization(call); utilization >= 0) {
+    if (const double utilization = budget_utilization(call, Budgets::of_caller); utilization >= 0) {
         char text[32];
         std::snprintf(text, sizeof(text), "%.4f", utilization);
         add_header(r, "x-budget-utilization", text);

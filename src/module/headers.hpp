@@ -17,7 +17,10 @@ void add_call_headers(const Call& call);
 // x-llm-cost in USD, once the response has been read.
 void add_cost_header(const Call& call);
 
-// The largest used/limit over the call's budgets, in [0, …); negative: it has none.
-double budget_utilization(const Call& call) noexcept;
+// All that apply to a call, or those whose figures its client may know.
+enum class Budgets { all, of_caller };
+
+// The largest used/limit over these budgets of the call, in [0, …); negative: it has none.
+double budget_utilization(const Call& call, Budgets budgets) noexcept;
 
 }  // namespace module

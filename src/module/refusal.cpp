@@ -23,11 +23,9 @@ std::string lifts_in(int64_t ms) {
     return ms < 0 || ms > kFarMs ? "" : " Limit resets in " + llm::format_duration(ms) + ".";
 }
 
-// The client may know the figures of the scopes that its key belongs to. The global budget and
-// those of models are the operator's, and a client may name the customers and tags of others.
 std::string budget_figures(const ledger::ClaimTemplate& limit, const ledger::CounterState& state,
                            int64_t asked) {
-    if (limit.scope == ledger::Scope::global || ledger::depends_on_request(limit.scope)) {
+    if (!ledger::is_of_caller(limit.scope)) {
         return "";
     }
     return " Limit: $" + llm::format_usd(limit.limit) + " per " + to_string(limit.window) +
@@ -46,6 +44,15 @@ llm::ApiError refuse_budget(Call& call, const ledger::ClaimTemplate& limit,
                                 limit.label);
 }
 
+std::string rate_figures(const ledger::ClaimTemplate& limit, const ledger::CounterState& state,
+                         int64_t asked) {
+    if (!ledger::is_of_caller(limit.scope)) {
+        return "";
+    }
+    return ": limit " + std::to_string(limit.limit) + ", used " + std::to_string(state.used) +
+           ", requested " + std::to_string(asked);
+}
+
 llm::ApiError refuse_rate(Call& call, const ledger::ClaimTemplate& limit,
                           const ledger::CounterState& state, int64_t asked) {
     const bool parallel = limit.unit == ledger::Unit::parallel;
@@ -57,11 +64,10 @@ llm::ApiError refuse_rate(Call& call, const ledger::ClaimTemplate& limit,
     } else {
         call.retry_after_s = std::max<int64_t>(1, whole_seconds(state.retry_ms));
     }
-    return llm::rate_limit_exceeded(
-        "Rate limit reached for " + whose(limit) + " on " + what + ": limit " +
-            std::to_string(limit.limit) + ", used " + std::to_string(state.used) + ", requested " +
-            std::to_string(asked) + "." + (parallel ? "" : lifts_in(state.retry_ms)),
-        limit.label);
+    return llm::rate_limit_exceeded("Rate limit reached for " + whose(limit) + " on " + what +
+                                        rate_figures(limit, state, asked) + "." +
+                                        (parallel ? "" : lifts_in(state.retry_ms)),
+                                    limit.label);
 }
 
 }  // namespace

@@ -23,10 +23,14 @@ bool SlotQueue::wait(Waiter& waiter, const Counter& counter, size_t places, ngx_
     if (waiter.time_is_over() || (!again && waiting >= places)) {
         return false;
     }
-    waiter.counter_ = counter;
     Line joining{&waiter};
+    Ends ending;
+    ending.emplace(waiter.until_, &waiter);
     Line& joined = lines_[counter];
+    waiter.counter_ = counter;
+    waiter.place_ = joining.begin();
     joined.splice(again ? joined.begin() : joined.end(), joining);
+    waiter.end_ = ends_.insert(ending.extract(ending.begin()));
     if (!look_.armed()) {
         look_.arm(kLookMs);
     }
@@ -35,10 +39,8 @@ bool SlotQueue::wait(Waiter& waiter, const Counter& counter, size_t places, ngx_
 
 void SlotQueue::leave(Waiter& waiter) noexcept {
     const auto line = lines_.find(waiter.counter_);
-    if (line == lines_.end()) {
-        return;
-    }
-    line->second.remove(&waiter);
+    line->second.erase(waiter.place_);
+    ends_.erase(waiter.end_);
     if (line->second.empty()) {
         lines_.erase(line);
     }
@@ -49,35 +51,24 @@ void SlotQueue::leave(Waiter& waiter) noexcept {
 
 void SlotQueue::wake(const Counter& counter) noexcept {
     if (const auto line = lines_.find(counter); line != lines_.end()) {
-        wake_first(line->second);
+        wake(*line->second.front());
     }
 }
 
-void SlotQueue::wake_first(Line& line) noexcept {
-    Waiter& first = *line.front();
-    leave(first);
-    first.on_slot();
-}
-
-// Those whose time is over are in front, as all of a line wait equally long.
-void SlotQueue::wake_overdue() noexcept {
-    for (auto next = lines_.begin(); next != lines_.end();) {
-        Line& line = (next++)->second;
-        const auto overdue = std::find_if_not(
-            line.begin(), line.end(), [](const Waiter* waiter) { return waiter->time_is_over(); });
-        for (auto n = std::distance(line.begin(), overdue); n > 0; --n) {
-            wake_first(line);
-        }
-    }
+void SlotQueue::wake(Waiter& waiter) noexcept {
+    leave(waiter);
+    waiter.on_slot();
 }
 
 void SlotQueue::look() noexcept {
-    wake_overdue();
+    while (!ends_.empty() && ends_.begin()->second->time_is_over()) {
+        wake(*ends_.begin()->second);
+    }
     for (size_t n = std::min(lines_.size(), kLooksAtOnce); n > 0; --n) {
         auto line = lines_.upper_bound(looked_at_);
         line = line == lines_.end() ? lines_.begin() : line;
         looked_at_ = line->first;
-        wake_first(line->second);
+        wake(*line->second.front());
     }
     if (!lines_.empty()) {
         look_.arm(kLookMs);

@@ -16,7 +16,13 @@ namespace module {
 class SlotQueue {
   public:
     using Counter = std::array<uint64_t, 2>;  // CounterId::hash
+    class Waiter;
 
+  private:
+    using Line = std::list<Waiter*>;
+    using Ends = std::multimap<ngx_msec_t, Waiter*>;
+
+  public:
     class Waiter {
       public:
         // No longer waiting: a slot may be free, or the time is over. It may wait again at once.
@@ -27,9 +33,12 @@ class SlotQueue {
 
       private:
         friend SlotQueue;
-        Counter counter_{};
         bool has_waited_ = false;
         ngx_msec_t until_ = 0;
+        // While it waits.
+        Counter counter_{};
+        Line::iterator place_;
+        Ends::iterator end_;
 
         bool time_is_over() const noexcept {
             return static_cast<ngx_msec_int_t>(ngx_current_msec - until_) >= 0;
@@ -42,7 +51,7 @@ class SlotQueue {
 
     // For `wait_ms` at most, in all. False: `places` others wait already, or the time is over. Who
     // has waited before is the first again, whatever the places. It must leave() before it is
-    // destroyed.
+    // destroyed. O(log n), like all that follows.
     bool wait(Waiter& waiter, const Counter& counter, size_t places, ngx_msec_t wait_ms);
     void leave(Waiter& waiter) noexcept;
 
@@ -53,13 +62,11 @@ class SlotQueue {
     static constexpr ngx_msec_t kLookMs = 25;
     static constexpr size_t kLooksAtOnce = 32;  // counters: each look asks the ledger
 
-    using Line = std::list<Waiter*>;
-
     void look() noexcept;
-    void wake_overdue() noexcept;
-    void wake_first(Line& line) noexcept;
+    void wake(Waiter& waiter) noexcept;
 
     std::map<Counter, Line> lines_;
+    Ends ends_;            // of the time of each
     Counter looked_at_{};  // last
     io::Timer look_;
 };

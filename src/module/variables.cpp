@@ -83,7 +83,7 @@ std::string time_to_first_token(const Call& call) {
 }
 
 std::string utilization(const Call& call) {
-    const double value = budget_utilization(call);
+    const double value = budget_utilization(call, Budgets::all);
     if (value < 0) {
         return {};
     }

@@ -130,6 +130,45 @@ TEST(BodyEdit, InsertsTheFieldThatTheModelTakes) {
     EXPECT_EQ(edited(R"({"model":"m","max_tokens":9})", plan), R"({"model":"m","max_tokens":7})");
 }
 
+TEST(BodyEdit, MovesABoundToTheFieldThatTheModelTakes) {
+    EditPlan plan;
+    plan.moves_bound = true;
+    const auto moved = [&](const std::string& body) { return edited(body, plan); };
+    EXPECT_EQ(moved(R"({"max_completion_tokens":9,"model":"m"})"),
+              R"({"max_tokens":9,"model":"m"})");
+    EXPECT_EQ(moved(R"({"model":"m","max_\u0063ompletion_tokens" : 9})"),
+              R"({"model":"m","max_tokens" : 9})");
+    EXPECT_EQ(moved(R"({"max_tokens":9,"model":"m"})"), R"({"max_tokens":9,"model":"m"})");
+    EXPECT_EQ(moved(R"({"max_completion_tokens":null,"model":"m"})"),
+              R"({"max_completion_tokens":null,"model":"m"})");
+
+    plan.bound_field = kMaxCompletionTokens;
+    EXPECT_EQ(moved(R"({"max_tokens":9,"model":"m"})"),
+              R"({"max_completion_tokens":9,"model":"m"})");
+    EXPECT_EQ(moved(R"({"max_completion_tokens":null,"max_tokens":9,"model":"m"})"),
+              R"({"max_completion_tokens":9,"max_tokens":null,"model":"m"})");
+    EXPECT_EQ(moved(R"({"max_completion_tokens":5,"max_tokens":9,"model":"m"})"),
+              R"({"max_completion_tokens":5,"max_tokens":null,"model":"m"})");
+
+    plan.max_tokens = 7;
+    EXPECT_EQ(moved(R"({"max_tokens":9,"model":"m"})"),
+              R"({"max_completion_tokens":7,"model":"m"})");
+    EXPECT_EQ(moved(R"({"model":"m"})"), R"({"max_completion_tokens":7,"model":"m"})");
+    EXPECT_EQ(moved(R"({"max_completion_tokens":null,"max_tokens":9,"model":"m"})"),
+              R"({"max_completion_tokens":7,"max_tokens":null,"model":"m"})");
+    plan.bound_field = kMaxTokens;
+    EXPECT_EQ(moved(R"({"max_completion_tokens":null,"model":"m"})"),
+              R"({"max_tokens":7,"model":"m"})");
+}
+
+TEST(BodyEdit, InsertsBeforeAFieldThatItRenames) {
+    EditPlan plan = ask_for_usage();
+    plan.moves_bound = true;
+    EXPECT_EQ(
+        edited(R"({"max_completion_tokens":9,"model":"m","stream":true})", plan),
+        R"({"stream_options":{"include_usage":true},"max_tokens":9,"model":"m","stream":true})");
+}
+
 TEST(BodyEdit, DoesAllAtOnce) {
     EXPECT_EQ(edited(R"({"stream":true,"model":"a"})", {"b", true, 7}),
               R"({"max_tokens":7,"stream_options":{"include_usage":true},)"
@@ -379,7 +418,24 @@ void apply(const EditPlan& plan, Reading& reading) {
         }
         const bool current = reading.members.count("max_completion_tokens") > 0;
         if (!done) {
-            reading.members[current ? "max_completion_tokens" : "max_tokens"] = bound;
+            reading.members[current ? "max_completion_tokens" : std::string(plan.bound_field)] =
+                bound;
+        }
+    }
+    if (plan.moves_bound) {
+        const bool legacy = plan.bound_field == kMaxTokens;
+        const std::string from(legacy ? kMaxCompletionTokens : kMaxTokens);
+        const std::string to(plan.bound_field);
+        const std::string moved = member_of(reading, from);
+        const std::string there = member_of(reading, to);
+        if (moved != "absent" && moved != "null") {
+            reading.members[from] = "null";
+            if (there == "absent") {
+                reading.members.erase(from);
+            }
+            if (there == "absent" || there == "null") {
+                reading.members[to] = moved;
+            }
         }
     }
     if (plan.include_usage && member_of(reading, "stream") == "true") {
@@ -438,6 +494,8 @@ TEST(BodyEdit, ChangesWhatIsPlannedAndNoOtherByte) {
         if (generator.below(2)) {
             plan.max_tokens = 77;
         }
+        plan.bound_field = generator.below(2) ? kMaxTokens : kMaxCompletionTokens;
+        plan.moves_bound = generator.below(2);
         const ScannedRequest request = scanned(body);
         Reading reading = read(body);
         expect_scan_agrees(body, request, reading);
@@ -448,7 +506,7 @@ TEST(BodyEdit, ChangesWhatIsPlannedAndNoOtherByte) {
         for (size_t i = splices.size(); i-- > 0;) {
             const Span at = splices[i].at;
             EXPECT_TRUE(at.begin <= at.end && at.end <= body.size());
-            EXPECT_TRUE(i == 0 || splices[i - 1].at.end < at.begin);
+            EXPECT_TRUE(i == 0 || splices[i - 1].at.end <= at.begin);
             expected.replace(at.begin, at.size(), splices[i].text);
         }
         const std::string out = spliced(body, splices);
@@ -461,8 +519,9 @@ TEST(BodyEdit, ChangesWhatIsPlannedAndNoOtherByte) {
         expect_scan_agrees(out, again, after);
         EXPECT_TRUE(plan_splices(out, again, plan).empty()) << "not settled: " << out;
         if (plan.max_tokens) {
-            EXPECT_EQ(again.max_tokens,
-                      std::min(request.max_tokens.value_or(*plan.max_tokens), *plan.max_tokens));
+            const int64_t asked = request.max_tokens.value_or(*plan.max_tokens);
+            EXPECT_LE(again.max_tokens.value(), std::min(asked, *plan.max_tokens));
+            EXPECT_TRUE(plan.moves_bound || again.max_tokens == std::min(asked, *plan.max_tokens));
         }
     }
     EXPECT_GT(splices_seen, 1500U);

@@ -101,6 +101,49 @@ TEST(HoldBound, TakesTheDearestDeploymentAndItsLongestAnswer) {
     EXPECT_EQ(embeddings.completion_tokens, 0);
 }
 
+TEST(ExpectedHold, IsWhatAnAnswerOfItsClassComesTo) {
+    Deployment plain;
+    plain.price = priced(1'000, 2'000, 8'000);
+    Deployment reasoning;
+    reasoning.price = priced(1'000, 2'000, 100'000);
+    reasoning.expected_output = llm::kReasonedAnswerTokens;
+    const auto expected = [](const Deployment& deployment, std::optional<int64_t> asked,
+                             int64_t choices = 1, Endpoint endpoint = Endpoint::chat_completions) {
+        return llm::expected_hold({&deployment}, endpoint, 100, asked, choices);
+    };
+    EXPECT_EQ(expected(plain, std::nullopt).completion_tokens, 600);
+    EXPECT_EQ(expected(plain, std::nullopt).cost, 100 * 1'000 + 600 * 2'000);
+    EXPECT_EQ(expected(plain, 7'000, 3).completion_tokens, 1'800);
+    EXPECT_EQ(expected(plain, 50).completion_tokens, 50);
+    EXPECT_EQ(expected(reasoning, std::nullopt).completion_tokens, 6'000);
+    EXPECT_EQ(expected(plain, std::nullopt, 1, Endpoint::embeddings).cost, 100 * 1'000);
+    EXPECT_EQ(llm::expected_hold({&plain, &reasoning}, Endpoint::completions, 100, {}, 1).cost,
+              100 * 1'000 + 6'000 * 2'000);
+    EXPECT_EQ(expected(plain, std::nullopt, INT64_MAX).completion_tokens, INT64_MAX);
+}
+
+TEST(ExpectedHold, IsNeverAboveTheBound) {
+    std::mt19937 random(3);
+    const auto below = [&random](int64_t n) { return static_cast<int64_t>(random() % n); };
+    for (int round = 0; round < 1000; ++round) {
+        Deployment deployment;
+        deployment.price = priced(below(5), below(5), below(2) * below(9'000));
+        deployment.max_output = below(2) * below(9'000);
+        deployment.default_output = below(2) * below(2'000);
+        deployment.expected_output = below(7'000);
+        const std::optional<int64_t> asked =
+            below(2) ? std::optional(1 + below(9'000)) : std::nullopt;
+        const int64_t prompt = below(1'000);
+        const int64_t choices = 1 + below(3);
+        const std::vector<const Deployment*> order{&deployment};
+        const auto most = llm::hold_bound(order, Endpoint::completions, prompt, asked, choices);
+        const auto likely =
+            llm::expected_hold(order, Endpoint::completions, prompt, asked, choices);
+        ASSERT_LE(likely.completion_tokens, most.completion_tokens);
+        ASSERT_LE(likely.cost, most.cost);
+    }
+}
+
 TEST(HoldBound, SaturatesInsteadOfWrapping) {
     Catalog catalog;
     Deployment& deployment = add(catalog, "m", 1);

@@ -172,6 +172,15 @@ TEST(ClaimsFor, StarAndExactNameShareACounterAndTheLowestLimit) {
               1u);
 }
 
+TEST(ClaimsFor, OneRuleIsEnoughForAnExpectedHold) {
+    std::vector<LimitRule> rules{budget("team=research", "7usd/1d"), budget("team=*", "5usd/1d")};
+    EXPECT_EQ(claims_for(identity(), rules).at(0).estimate, Estimate::bound);
+    rules[1].estimate = Estimate::expected;
+    EXPECT_EQ(claims_for(identity(), rules).at(0).estimate, Estimate::expected);
+    std::swap(rules[0], rules[1]);
+    EXPECT_EQ(claims_for(identity(), rules).at(0).estimate, Estimate::expected);
+}
+
 TEST(ClaimsFor, TheLimitIsNoPartOfTheCounter) {
     EXPECT_EQ(names(identity(), {rate("team=*", "rpm=1")}),
               names(identity(), {rate("team=*", "rpm=2")}));

@@ -269,6 +269,16 @@ TEST(Prices, TellsTheMostOutput) {
     EXPECT_EQ(max_output(R"("max_output_tokens": [7])"), 0);
 }
 
+TEST(Prices, TellsModelsThatReason) {
+    const auto reasons = [](const std::string& fields) {
+        return model(R"("input_cost_per_token":1)" + fields).reasons;
+    };
+    EXPECT_TRUE(reasons(R"(,"supports_reasoning": true)"));
+    EXPECT_FALSE(reasons(R"(,"supports_reasoning": false)"));
+    EXPECT_FALSE(reasons(R"(,"supports_reasoning": null)"));
+    EXPECT_FALSE(reasons(""));
+}
+
 TEST(Prices, ForgetsFieldsOfTheModelBefore) {
     const auto table = parse_ok(R"({
         "a": {"input_cost_per_token": 1, "max_output_tokens": 5, "cache_read_input_token_cost": 0,
