@@ -71,7 +71,7 @@ class RedisClient final : private RedisLink::Handler {
     const RedisStats& stats() const noexcept { return stats_; }
 
     // For exit_process, where the event loop is over: connects if need be and waits, blocking,
-    // until every command has its reply, the connection fails or the time is over.
+    // until every command has its reply, a whole round of attempts has failed or the time is over.
     void drain(int64_t max_ms) noexcept;
 
   private:

@@ -18,6 +18,10 @@ constexpr ngx_msec_t kAskAgainMs = 1000;
 // then fail are not tried in a tight loop.
 constexpr ngx_msec_t kStableMs = 1000;
 
+// To look it up would block.
+constexpr std::string_view kMovedToName =
+    "MOVED names a host, not an address: set cluster-preferred-endpoint-type ip";
+
 std::vector<RedisCommand> complete_setup(const RedisConfig& config,
                                          std::vector<RedisCommand> setup) {
     std::vector<RedisCommand> all = login_commands(config.credentials);
@@ -159,7 +163,7 @@ bool RedisLink::leave_if_unfit(std::string_view error) noexcept {
         return false;
     }
     if (!follow(error)) {
-        drop(error);
+        drop(error.starts_with("MOVED") ? kMovedToName : error);
     }
     return true;
 }

@@ -74,7 +74,7 @@ void RedisSentinel::on_reply(const redisReply& reply) noexcept {
     } else if (is_address(reply)) {
         take_address(reply);
     } else {
-        connection_.close("it does not know the primary's name");
+        connection_.close("it does not know that name of a primary");
     }
 }
 
@@ -86,7 +86,7 @@ void RedisSentinel::take_address(const redisReply& reply) noexcept {
         // as if it had none
     }
     if (!primary) {
-        connection_.close("it names the primary by a host name, not by its address");
+        connection_.close("it names a host, not an address: set sentinel announce-hostnames no");
         return;
     }
     left_ = 0;
