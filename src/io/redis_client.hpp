@@ -1,19 +1,13 @@
 #pragma once
 
-// A Redis connection of the worker's event loop: connects by itself, reconnects with backoff,
-// pipelines. One connection serves all requests; commands of one turn of the loop go out in one
-// write.
+// The worker's pipeline to the primary: one connection serves all requests, each command has its
+// timeout.
 
 #include <deque>
+#include <string>
 #include <vector>
 
-#include "io/fd_watcher.hpp"
-#include "io/redis_command.hpp"
-#include "io/redis_config.hpp"
-#include "io/timer.hpp"
-
-struct redisAsyncContext;
-struct redisReply;
+#include "io/redis_link.hpp"
 
 namespace io {
 
@@ -26,7 +20,7 @@ struct RedisStats {
     uint64_t losses = 0;    // ready connections that broke or were given up
 };
 
-class RedisClient final : private FdWatcher::Handler {
+class RedisClient final : private RedisLink::Handler {
   public:
     // Hears what became of one command, always from the event loop and never from inside submit().
     // It must live until on_reply() and may end its life there. Both may submit commands; neither
@@ -36,8 +30,8 @@ class RedisClient final : private FdWatcher::Handler {
         // No reply within the timeout. on_reply() still follows: with the late reply, or with
         // nothing.
         virtual void on_timeout() noexcept = 0;
-        // The last call. nullptr: the connection broke, and whether the command ran is not known.
-        // The reply lives during the call only.
+        // The last call. nullptr: the connection broke, or none was there in time; whether the
+        // command ran is not known. The reply lives during the call only.
         virtual void on_reply(const redisReply* reply) noexcept = 0;
 
       protected:
@@ -53,14 +47,14 @@ class RedisClient final : private FdWatcher::Handler {
     };
 
     // `setup`: sent after AUTH and SELECT on every connection; an error reply fails the connection.
-    RedisClient(RedisConfig config, std::vector<RedisCommand> setup, Observer& observer);
+    RedisClient(const RedisConfig& config, std::vector<RedisCommand> setup, Observer& observer);
     ~RedisClient() { close(); }
     RedisClient(const RedisClient&) = delete;
     RedisClient& operator=(const RedisClient&) = delete;
 
     // Begins to connect, now rather than after a backoff. Nothing if a connection is there or being
     // made.
-    void connect() noexcept;
+    void connect() noexcept { link_.connect(); }
 
     // Commands that wait hear on_reply(nullptr).
     void close() noexcept;
@@ -68,68 +62,45 @@ class RedisClient final : private FdWatcher::Handler {
     // False: it does not accept commands or too much is pending; then the handler hears nothing.
     bool submit(const RedisCommand& command, ReplyHandler& handler) noexcept;
 
-    bool ready() const noexcept { return state_ == State::ready; }
-    // Commands are taken: also while the very first connection is being made, since "not yet" is no
-    // outage. During an outage attempts to connect keep nobody waiting.
-    bool accepts() const noexcept {
-        return ready() || (state_ == State::connecting && !failure_reported_);
-    }
+    bool ready() const noexcept { return link_.ready(); }
+    // Commands are taken: also while the very first connection or one in place of a lost one is
+    // being made, since that takes a moment as a rule and those who wait have their timeout. During
+    // an outage attempts to connect keep nobody waiting.
+    bool accepts() const noexcept { return ready() || (link_.trying() && !link_.outage()); }
     size_t pending() const noexcept { return pending_.size(); }
     const RedisStats& stats() const noexcept { return stats_; }
 
     // For exit_process, where the event loop is over: connects if need be and waits, blocking,
-    // until every command has its reply, the connection fails or the time is over.
+    // until every command has its reply, a whole round of attempts has failed or the time is over.
     void drain(int64_t max_ms) noexcept;
 
   private:
-    enum class State : uint8_t { closed, waiting, connecting, ready, dropping };
-
     struct Pending {
-        ReplyHandler* handler;  // nullptr: a command of the connection's set-up
-        ngx_msec_t sent;
+        ReplyHandler* handler;
+        ngx_msec_t since;
+        std::string unsent;  // the wire form while there is no connection yet; empty: sent
     };
 
-    void on_readable() noexcept override;
-    void on_writable() noexcept override;
-    // The connection stays: requests that are still running will settle over it. It does not keep
-    // the worker, and exit_process closes it.
-    void on_worker_closing() noexcept override {}
+    void on_ready() noexcept override;
+    void on_reply(const redisReply* reply) noexcept override;
+    void on_lost() noexcept override;
+    void on_outage() noexcept override { fail_pending(); }
 
-    bool open() noexcept;
-    bool send_setup() noexcept;
-    bool send(const RedisCommand& command, ReplyHandler* handler) noexcept;
-    void hook_events() noexcept;
-    void want_write() noexcept;
-    void take_reply(const redisReply& reply) noexcept;
-    void take_setup_reply(const redisReply& reply) noexcept;
-    void end_outage() noexcept;
-    void drop(std::string_view why) noexcept;
-    void lost() noexcept;
-    void reconnect_later() noexcept;
-    void report_failure(std::string_view why) noexcept;
+    void fail_pending() noexcept;
     void check_deadlines() noexcept;
+    void check_replies(ngx_msec_t now) noexcept;
     void arm_deadline(ngx_msec_t now) noexcept;
-    void link_timer_fired() noexcept;
 
-    RedisConfig config_;
-    std::vector<RedisCommand> setup_;  // complete, with AUTH and SELECT: holds the password
+    const ngx_msec_t timeout_ms_;
+    const size_t max_pending_;
     Observer& observer_;
-    State state_ = State::closed;
-    redisAsyncContext* ac_ = nullptr;  // hiredis's; it ends in lost()
-    FdWatcher watcher_;
-    ngx_event_t flush_{};   // posted: write at the end of this turn of the loop
-    bool writing_ = false;  // inside redisAsyncHandleWrite
-    bool want_write_ = false;
-    // In the order of sending, which is the order of replies. The first `timed_out_` ones have
-    // heard so.
+    // In the order of submission, which is the order of replies. The first `timed_out_` ones have
+    // heard so. All are sent when the link is ready, else none.
     std::deque<Pending> pending_;
     size_t timed_out_ = 0;
-    size_t setup_left_ = 0;
-    ngx_msec_t backoff_ms_;
-    bool failure_reported_ = false;
     Timer reply_timer_;
-    Timer link_timer_;  // connecting: its timeout; waiting: the backoff
     RedisStats stats_;
+    RedisLink link_;
 };
 
 }  // namespace io

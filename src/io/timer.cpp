@@ -24,4 +24,11 @@ void Timer::cancel() noexcept {
     }
 }
 
+void Timer::fire_if_due() noexcept {
+    if (armed() && static_cast<ngx_msec_int_t>(event_.timer.key - ngx_current_msec) <= 0) {
+        cancel();
+        callback_(owner_);
+    }
+}
+
 }  // namespace io

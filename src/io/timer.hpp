@@ -18,6 +18,8 @@ class Timer {
 
     void arm(ngx_msec_t delay_ms) noexcept;
     void cancel() noexcept;
+    // For exit_process, where the event loop is over: calls back if the time has come.
+    void fire_if_due() noexcept;
     bool armed() const noexcept { return event_.timer_set; }
     void set_keeps_worker(bool keeps) noexcept { event_.cancelable = keeps ? 0 : 1; }
 

@@ -28,6 +28,11 @@ io::RedisCommand load_script_command() {
     return io::RedisCommand(3).add("SCRIPT").add("LOAD").add(redis_script());
 }
 
+// Of a Cluster, only the node that has our slot answers it.
+io::RedisCommand probe_command(std::string_view key_prefix) {
+    return io::RedisCommand(2).add("GET").add(key_prefix);
+}
+
 // The same claims, which nothing exceeds.
 class Unlimited {
   public:
@@ -162,7 +167,7 @@ RedisLedger::RedisLedger(RedisLedgerConfig config, ShmLedger& local)
       load_command_(load_script_command()),
       tick_([](void* self) noexcept { static_cast<RedisLedger*>(self)->tick(); }, this),
       lease_([](void* self) noexcept { static_cast<RedisLedger*>(self)->renew_lease(); }, this),
-      client_(config_.redis, {load_script_command()}, *this) {
+      client_(config_.redis, {load_script_command(), probe_command(config_.key_prefix)}, *this) {
     client_.connect();
     tick_.arm(kTickMs);
     renew_lease();

@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <memory>
 #include <optional>
@@ -14,8 +16,15 @@ namespace {
 
 using Parsed = llm::Result<io::RedisConfig>;
 
-constexpr std::string_view kTcp = "redis://";
+constexpr std::string_view kServers = "redis://";
+constexpr std::string_view kSentinels = "redis+sentinel://";
 constexpr std::string_view kUnix = "unix:";
+constexpr uint16_t kServerPort = 6379;
+constexpr uint16_t kSentinelPort = 26379;
+
+Parsed refused(const std::string& why) {
+    return Parsed::failure("redis url: " + why);
+}
 
 template <class Integer>
 bool parse_number(std::string_view text, Integer least, Integer most, Integer& number) {
@@ -47,7 +56,7 @@ std::optional<std::string> percent_decode(std::string_view text) {
     return decoded;
 }
 
-bool parse_credentials(std::string_view text, io::RedisConfig& config) {
+bool parse_credentials(std::string_view text, io::RedisCredentials& credentials) {
     const size_t colon = text.find(':');
     if (colon == std::string_view::npos) {
         return false;
@@ -57,8 +66,7 @@ bool parse_credentials(std::string_view text, io::RedisConfig& config) {
     if (!user || !password || password->empty()) {
         return false;
     }
-    config.user = *user;
-    config.password = *password;
+    credentials = {*user, *password};
     return true;
 }
 
@@ -85,50 +93,136 @@ bool parse_host(std::string_view text, std::string& host, uint16_t& port) {
            parse_number<uint16_t>(text.substr(host_end + 1), 1, 65535, port);
 }
 
-// The first numeric address of `host`; empty, and why, if it has none.
-std::string resolve(const std::string& host, std::string& why) {
+std::string numeric_host(const addrinfo& found) {
+    char numeric[NI_MAXHOST];
+    const int rc = getnameinfo(found.ai_addr, found.ai_addrlen, numeric, sizeof numeric, nullptr, 0,
+                               NI_NUMERICHOST);
+    return rc == 0 ? numeric : std::string();
+}
+
+// Adds the addresses of `host`; the return says why there is none.
+std::string resolve(const std::string& host, uint16_t port, std::vector<io::RedisAddress>& all) {
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* found = nullptr;
     if (const int rc = getaddrinfo(host.c_str(), nullptr, &hints, &found); rc != 0) {
-        why = gai_strerror(rc);
-        return {};
+        return gai_strerror(rc);
     }
     const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, freeaddrinfo);
-    char numeric[NI_MAXHOST];
-    if (const int rc = getnameinfo(found->ai_addr, found->ai_addrlen, numeric, sizeof numeric,
-                                   nullptr, 0, NI_NUMERICHOST);
-        rc != 0) {
-        why = gai_strerror(rc);
-        return {};
+    for (; found != nullptr; found = found->ai_next) {
+        io::RedisAddress address{numeric_host(*found), port};
+        if (!address.host.empty() && std::find(all.begin(), all.end(), address) == all.end()) {
+            all.push_back(std::move(address));
+        }
     }
-    return numeric;
+    return {};
 }
 
-Parsed parse_tcp(std::string_view rest) {
-    io::RedisConfig config;
+// Splits at the first `separator`; without one, the second part is empty.
+std::pair<std::string_view, std::string_view> split(std::string_view text, char separator) {
+    const size_t at = std::min(text.find(separator), text.size());
+    return {text.substr(0, at), text.substr(std::min(at + 1, text.size()))};
+}
+
+// host[:port][,host[:port]…]; the return says what is wrong.
+std::string parse_hosts(std::string_view text, uint16_t default_port,
+                        std::vector<io::RedisAddress>& servers) {
+    const auto hosts = 1 + std::count(text.begin(), text.end(), ',');
+    for (auto i = 1; i <= hosts; ++i) {
+        const auto [one, rest] = split(text, ',');
+        const std::string name = hosts == 1 ? "host" : "host " + std::to_string(i);
+        std::string host;
+        uint16_t port = default_port;
+        if (!parse_host(one, host, port)) {
+            return name + " is not host[:port]";
+        }
+        if (const std::string why = resolve(host, port, servers); !why.empty()) {
+            return name + " is not found: " + why;
+        }
+        text = rest;
+    }
+    return {};
+}
+
+// [[user]:password@]hosts; the return says what is wrong.
+std::string parse_authority(std::string_view text, uint16_t default_port, io::RedisConfig& config) {
     // The last @: a password may contain one.
-    if (const size_t at = rest.rfind('@'); at != std::string_view::npos) {
-        if (!parse_credentials(rest.substr(0, at), config)) {
-            return Parsed::failure("redis url: before @ stands [user]:password");
+    if (const size_t at = text.rfind('@'); at != std::string_view::npos) {
+        if (!parse_credentials(text.substr(0, at), config.credentials)) {
+            return "before @ stands [user]:password";
         }
-        rest.remove_prefix(at + 1);
+        text.remove_prefix(at + 1);
     }
-    if (const size_t slash = rest.find('/'); slash != std::string_view::npos) {
-        const std::string_view database = rest.substr(slash + 1);
-        if (!database.empty() && !parse_database(database, config)) {
-            return Parsed::failure("redis url: after / stands the number of a database");
+    return parse_hosts(text, default_port, config.servers);
+}
+
+// Where the path begins: a password may contain a slash.
+size_t end_of_authority(std::string_view text) {
+    const size_t at = text.rfind('@');
+    return std::min(text.find('/', at == std::string_view::npos ? 0 : at), text.size());
+}
+
+Parsed parse_servers(std::string_view rest) {
+    io::RedisConfig config;
+    const size_t slash = end_of_authority(rest);
+    const std::string_view database = rest.substr(std::min(slash + 1, rest.size()));
+    if (!database.empty() && !parse_database(database, config)) {
+        return refused("after / stands the number of a database");
+    }
+    if (const std::string why = parse_authority(rest.substr(0, slash), kServerPort, config);
+        !why.empty()) {
+        return refused(why);
+    }
+    return config;
+}
+
+// As sentinel.conf has it.
+bool is_primary_name(std::string_view text) {
+    return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+        return std::isalnum(c) || c == '.' || c == '-' || c == '_';
+    });
+}
+
+bool parse_sentinel_login(std::string_view query, io::RedisCredentials& credentials) {
+    while (!query.empty()) {
+        const auto [parameter, rest] = split(query, '&');
+        const auto [name, value] = split(parameter, '=');
+        const auto decoded = percent_decode(value);
+        if (!decoded || decoded->empty()) {
+            return false;
         }
-        rest = rest.substr(0, slash);
+        if (name == "sentinel_password") {
+            credentials.password = *decoded;
+        } else if (name == "sentinel_username") {
+            credentials.user = *decoded;
+        } else {
+            return false;
+        }
+        query = rest;
     }
-    std::string host;
-    if (!parse_host(rest, host, config.port)) {
-        return Parsed::failure("redis url: no host[:port]");
+    return !credentials.password.empty();
+}
+
+Parsed parse_sentinels(std::string_view rest) {
+    io::RedisConfig config;
+    if (const size_t question = rest.rfind('?'); question != std::string_view::npos) {
+        if (!parse_sentinel_login(rest.substr(question + 1), config.sentinel_credentials)) {
+            return refused("after ? stands sentinel_password=password[&sentinel_username=user]");
+        }
+        rest = rest.substr(0, question);
     }
-    std::string why;
-    config.address = resolve(host, why);
-    if (config.address.empty()) {
-        return Parsed::failure("redis url: host not found: " + why);
+    const size_t slash = end_of_authority(rest);
+    const auto [name, database] = split(rest.substr(std::min(slash + 1, rest.size())), '/');
+    if (!is_primary_name(name)) {
+        return refused("after the Sentinels stands / and the name of the primary");
+    }
+    if (!database.empty() && !parse_database(database, config)) {
+        return refused("after the name of the primary stands the number of a database");
+    }
+    config.primary_name = name;
+    if (const std::string why = parse_authority(rest.substr(0, slash), kSentinelPort, config);
+        !why.empty()) {
+        return refused(why);
     }
     return config;
 }
@@ -137,18 +231,17 @@ Parsed parse_unix(std::string_view rest) {
     constexpr std::string_view kDatabase = "?db=";
     io::RedisConfig config;
     const size_t question = rest.find('?');
-    config.socket_path = rest.substr(0, question);
-    if (!config.socket_path.starts_with('/') ||
-        config.socket_path.size() >= sizeof(sockaddr_un::sun_path)) {
-        return Parsed::failure(
-            "redis url: after unix: stands an absolute path of at most 107 bytes");
+    const std::string_view path = rest.substr(0, question);
+    if (!path.starts_with('/') || path.size() >= sizeof(sockaddr_un::sun_path)) {
+        return refused("after unix: stands an absolute path of at most 107 bytes");
     }
+    config.servers.push_back({std::string(path), 0});
     if (question == std::string_view::npos) {
         return config;
     }
     const std::string_view query = rest.substr(question);
     if (!query.starts_with(kDatabase) || !parse_database(query.substr(kDatabase.size()), config)) {
-        return Parsed::failure("redis url: after ? stands db=number");
+        return refused("after ? stands db=number");
     }
     return config;
 }
@@ -156,13 +249,16 @@ Parsed parse_unix(std::string_view rest) {
 }  // namespace
 
 Parsed parse_redis_url(std::string_view url) {
-    if (url.starts_with(kTcp)) {
-        return parse_tcp(url.substr(kTcp.size()));
+    if (url.starts_with(kServers)) {
+        return parse_servers(url.substr(kServers.size()));
+    }
+    if (url.starts_with(kSentinels)) {
+        return parse_sentinels(url.substr(kSentinels.size()));
     }
     if (url.starts_with(kUnix)) {
         return parse_unix(url.substr(kUnix.size()));
     }
-    return Parsed::failure("redis url: it begins with redis:// or unix:");
+    return refused("it begins with redis://, redis+sentinel:// or unix:");
 }
 
 }  // namespace ledger

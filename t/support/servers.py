@@ -15,28 +15,54 @@ from support.waiting import accepts_connections, free_port, wait_until
 
 
 class Redis:
-    def __init__(self, directory):
+    """`options`: further settings, as of redis.conf; `password`: also of its primary, if it has one."""
+
+    def __init__(self, directory, password=None, **options):
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.address = f"127.0.0.1:{self.port}"
+        self.url = f"redis://{self.address}/0"
         self._directory = directory
         self._process = None
-        self.client = redis.Redis(port=self.port, socket_timeout=5)
+        self._options = {
+            "port": self.port,
+            "bind": "127.0.0.1",
+            "save": "",
+            "appendonly": "no",
+            "repl-diskless-sync-delay": 0,
+            "dir": directory,
+        }
+        if password:
+            self._options |= {"requirepass": password, "masterauth": password}
+        self._options |= {name.replace("_", "-"): value for name, value in options.items()}
+        self.client = redis.Redis(port=self.port, password=password, socket_timeout=5)
 
-    def start(self):
-        command = [program("redis-server"), "--port", self.port, "--bind", "127.0.0.1"]
-        command += ["--save", "", "--appendonly", "no", "--dir", self._directory]
+    def start(self, **changes):
+        self._options |= {name.replace("_", "-"): value for name, value in changes.items()}
+        command = [program("redis-server")]
+        for name, value in self._options.items():
+            command += [f"--{name}", *(str(value).split() or [""])]
         with open(self._directory / "redis.log", "a") as log:
             self._process = subprocess.Popen([str(part) for part in command], stdout=log)
         wait_until(self._answers, "redis-server answers")
+        return self
 
     def _answers(self):
         try:
             return self.client.ping()
-        except redis.ConnectionError:
+        except (redis.ConnectionError, redis.exceptions.BusyLoadingError):
             return False
+
+    def role(self):
+        return self.client.role()[0].decode()
 
     def signal(self, number):
         self._process.send_signal(number)
+
+    def kill(self):
+        if self._process:
+            self._process.kill()
+            self._process.wait(timeout=10)
+            self._process = None
 
     def stop(self, keep=False):
         """keep: it starts again with what it knows."""

@@ -1,5 +1,7 @@
 """Waiting for a condition, never for a time."""
 
+import contextlib
+import random
 import socket
 import time
 
@@ -27,6 +29,9 @@ def accepts_connections(port):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that outgoing connections get, which would take it before its server does."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            port = random.randrange(15_000, 32_768)
+            probe.bind(("127.0.0.1", port))
+            return port
