@@ -43,7 +43,7 @@ void Restoration::looked(const ledger::RestoreReply& reply, int64_t now_ms) noex
     step_ = Step::read;
 }
 
-void Restoration::page_read(int sums, bool is_last) noexcept {
+void Restoration::page_read(size_t sums, bool is_last) noexcept {
     first_page_ = false;
     last_page_ = is_last;
     found_ |= sums > 0;

@@ -40,7 +40,7 @@ class Restoration {
     void redis_answered(const ledger::RestoreReply& reply, int64_t now_ms) noexcept;
     void redis_failed(int64_t now_ms) noexcept;
     // A page of so many sums.
-    void page_read(int sums, bool is_last) noexcept;
+    void page_read(size_t sums, bool is_last) noexcept;
     void postgres_failed(int64_t now_ms) noexcept;
     void finished(int64_t now_ms) noexcept;
 

@@ -118,7 +118,7 @@ void Restorer::on_postgres_outcome(const io::PostgresOutcome& outcome) noexcept 
 
 void Restorer::take_page(const io::PostgresOutcome& outcome) {
     page_ = sums_.take(outcome);
-    restoration_.page_read(outcome.rows, sums_.at_end());
+    restoration_.page_read(page_.size(), sums_.at_end());
 }
 
 void Restorer::finish() {

@@ -16,13 +16,21 @@ int64_t to_number(std::string_view text) {
     return number;
 }
 
-std::string make_statement() {
-    return "SELECT counter, max(window_start_ms), max(window_end_ms), sum(cost_nano_usd),"
-           " pg_snapshot_xmin(pg_current_snapshot())"
-           " FROM llm_budget_spend WHERE counter > $1 AND window_end_ms > $2 AND epoch <> $3"
-           " GROUP BY counter HAVING bool_or(changed >= $4) ORDER BY counter LIMIT " +
-           std::to_string(BudgetSums::kPage);
-}
+enum Field { kLast, kSnapshot, kCounter, kStart, kEnd, kSum };
+
+// The range of counters comes first, from the index: so a page costs the same however large the
+// table is, and whatever is known of it. It may hold no sums; without a last counter it is the end.
+constexpr const char* kStatement = R"sql(
+    SELECT page.last, pg_snapshot_xmin(pg_current_snapshot()), sums.*
+    FROM (SELECT max(counter) AS last
+          FROM (SELECT counter FROM llm_budget_spend WHERE counter > $1
+                ORDER BY counter LIMIT 500) AS next) AS page
+    LEFT JOIN LATERAL
+        (SELECT counter, max(window_start_ms), max(window_end_ms), sum(cost_nano_usd)
+         FROM llm_budget_spend
+         WHERE counter > $1 AND counter <= page.last AND window_end_ms > $2 AND epoch <> $3
+         GROUP BY counter HAVING bool_or(changed >= $4)) AS sums ON true
+)sql";
 
 }  // namespace
 
@@ -35,7 +43,6 @@ void BudgetSums::begin(uint64_t epoch, int64_t now_ms) {
     now_ = std::to_string(now_ms);
     snapshot_ = since_;
     after_.clear();
-    at_end_ = false;
 }
 
 void BudgetSums::finish(uint64_t epoch) {
@@ -44,7 +51,7 @@ void BudgetSums::finish(uint64_t epoch) {
 }
 
 const std::string& BudgetSums::statement() const noexcept {
-    static const std::string text = make_statement();
+    static const std::string text = kStatement;
     return text;
 }
 
@@ -55,14 +62,16 @@ std::vector<const char*> BudgetSums::parameters() const {
 // The first page's snapshot is the oldest: what it did not see is seen by the next reading.
 std::vector<BudgetSum> BudgetSums::take(const io::PostgresOutcome& page) {
     std::vector<BudgetSum> sums;
-    for (int i = 0; i < page.rows; ++i) {
-        sums.push_back({std::string(page.at(i, 0)), to_number(page.at(i, 1)),
-                        to_number(page.at(i, 2)), to_number(page.at(i, 3))});
+    if (page.rows == 0) {
+        throw std::invalid_argument("no answer from llm_budget_spend");
     }
-    at_end_ = page.rows < kPage;
-    if (page.rows > 0) {
-        snapshot_ = after_.empty() ? std::string(page.at(0, 4)) : snapshot_;
-        after_ = sums.back().counter;
+    if (after_.empty()) {
+        snapshot_ = page.at(0, kSnapshot);
+    }
+    after_ = page.at(0, kLast);
+    for (int i = 0; i < page.rows && !page.at(i, kCounter).empty(); ++i) {
+        sums.push_back({std::string(page.at(i, kCounter)), to_number(page.at(i, kStart)),
+                        to_number(page.at(i, kEnd)), to_number(page.at(i, kSum))});
     }
     return sums;
 }

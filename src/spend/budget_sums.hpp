@@ -19,11 +19,9 @@ struct BudgetSum {
 };
 
 // Reads the sums of llm_budget_spend (conf/schema/005_budgets.sql) in pages, in the order of their
-// counters. Sends nothing itself.
+// counters, each small enough for a turn of the event loop. Sends nothing itself.
 class BudgetSums {
   public:
-    static constexpr int kPage = 500;  // a page takes less than 1 ms of the event loop
-
     // From the first page on: sums of all epochs but that one (0: of all), of windows that end later
     // than now_ms. They are those that have changed since the last reading that was finished
     // in the same epoch, or all.
@@ -31,9 +29,9 @@ class BudgetSums {
     const std::string& statement() const noexcept;
     std::vector<const char*> parameters() const;
 
-    // A page that is there. Throws std::invalid_argument if it is none.
+    // A page that has come; it may be empty before the end. Throws std::invalid_argument if it is none.
     std::vector<BudgetSum> take(const io::PostgresOutcome& page);
-    bool at_end() const noexcept { return at_end_; }
+    bool at_end() const noexcept { return after_.empty(); }
     // All that was read has arrived where it was to go, in this epoch.
     void finish(uint64_t epoch);
 
@@ -41,7 +39,6 @@ class BudgetSums {
     std::string epoch_, now_;
     std::string since_, snapshot_;  // transaction ids
     std::string after_;             // the last counter that was read
-    bool at_end_ = false;
 };
 
 }  // namespace spend
