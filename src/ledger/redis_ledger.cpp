@@ -89,9 +89,8 @@ class RedisLedger::Reservation final : public io::RedisClient::ReplyHandler {
 
     void take(const redisReply* reply) noexcept {
         Decision decision;
-        const RedisVerdict verdict = reply == nullptr
-                                         ? RedisVerdict::no_answer
-                                         : decode_reserve(*reply, claims_, decision);
+        const RedisVerdict verdict =
+            reply == nullptr ? RedisVerdict::no_answer : decode_reserve(*reply, claims_, decision);
         const bool decided = verdict == RedisVerdict::admitted || verdict == RedisVerdict::denied;
         if (decided) {
             ledger_.local_.heard(id_, decision);

@@ -6,8 +6,8 @@
 //   used(counter) = what was settled in this epoch + what rows of other epochs say
 //
 // The second part is a sum that only grows while its window lasts, and a counter remembers how much
-// of it it has taken. So one operation brings it up to date: after Redis was emptied, and later when
-// further rows have come. It may be done twice, and by two at once: each amount counts once.
+// of it it has taken. So one operation brings it up to date: after Redis was emptied, and later
+// when further rows have come. It may be done twice, and by two at once: each amount counts once.
 //
 // Redis without an epoch admits nothing (RedisVerdict::no_epoch). The epoch begins when every
 // counter has its sum. Keys, besides those of redis_script.hpp:
@@ -37,16 +37,16 @@ struct RestoredSum {
 
 struct RestoreCall {
     std::string_view prefix;
-    uint64_t owner = 0;     // who restores
-    int64_t lock_ms = 0;    // for how long nobody else does
-    Epoch epoch = 0;        // that the sums leave out; 0: there is none
-    Epoch next = 0;         // begins, if there is none; 0: none begins
-    int64_t keep_ms = 0;    // a counter lives for so long after its window
+    uint64_t owner = 0;   // who restores
+    int64_t lock_ms = 0;  // for how long nobody else does
+    Epoch epoch = 0;      // that the sums leave out; 0: there is none
+    Epoch next = 0;       // begins, if there is none; 0: none begins
+    int64_t keep_ms = 0;  // a counter lives for so long after its window
     std::span<const RestoredSum> sums = {};
 };
 
-// Answered with what is so afterwards. Nothing is written if somebody else restores, or if the epoch
-// is another one.
+// Answered with what is so afterwards. Nothing is written if somebody else restores, or if the
+// epoch is another one.
 io::RedisCommand encode(const RestoreCall& call);
 
 struct RestoreReply {

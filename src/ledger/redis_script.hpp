@@ -73,9 +73,9 @@ struct RedisCall {
     int64_t at_ms = 0;                   // Unix time of the admission
     int64_t hold_ttl_ms = 0;
     int64_t lease_ttl_ms = 0;
-    // To reserve: there has to be an epoch, whichever. To settle: money is charged in this one only;
-    // in another one its hold is given back, and rows bring what was used. Nothing: epochs do not
-    // matter.
+    // To reserve: there has to be an epoch, whichever. To settle: money is charged in this one
+    // only; in another one its hold is given back, and rows bring what was used. Nothing: epochs do
+    // not matter.
     std::optional<Epoch> epoch = std::nullopt;
 };
 

@@ -150,8 +150,8 @@ void Restorer::fail(std::string_view why) noexcept {
     page_.clear();
     if (!std::exchange(failure_reported_, true)) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "llm: what budgets have used cannot be read from Postgres: %*s",
-                      why.size(), why.data());
+                      "llm: what budgets have used cannot be read from Postgres: %*s", why.size(),
+                      why.data());
     }
     restoration_.postgres_failed(now_ms());
     take_step();

@@ -20,11 +20,10 @@ struct RestorerConfig {
     int64_t keep_ms = 0;     // a counter in Redis outlives its window by so much
 };
 
-// Carries sums of budgets from Postgres to Redis, as Restoration says. One worker of a node has one.
-// It has its own connection to Postgres, for as long as it reads, and uses the ledger's to Redis.
-// Never blocks.
-class Restorer final : private io::PostgresClient::Handler,
-                       private io::RedisClient::ReplyHandler {
+// Carries sums of budgets from Postgres to Redis, as Restoration says. One worker of a node has
+// one. It has its own connection to Postgres, for as long as it reads, and uses the ledger's to
+// Redis. Never blocks.
+class Restorer final : private io::PostgresClient::Handler, private io::RedisClient::ReplyHandler {
   public:
     explicit Restorer(RestorerConfig config);
     Restorer(const Restorer&) = delete;

@@ -22,14 +22,15 @@ struct BudgetSum {
 // counters, each small enough for a turn of the event loop. Sends nothing itself.
 class BudgetSums {
   public:
-    // From the first page on: sums of all epochs but that one (0: of all), of windows that end later
-    // than now_ms. They are those that have changed since the last reading that was finished
+    // From the first page on: sums of all epochs but that one (0: of all), of windows that end
+    // later than now_ms. They are those that have changed since the last reading that was finished
     // in the same epoch, or all.
     void begin(uint64_t epoch, int64_t now_ms);
     const std::string& statement() const noexcept;
     std::vector<const char*> parameters() const;
 
-    // A page that has come; it may be empty before the end. Throws std::invalid_argument if it is none.
+    // A page that has come; it may be empty before the end. Throws std::invalid_argument if it is
+    // none.
     std::vector<BudgetSum> take(const io::PostgresOutcome& page);
     bool at_end() const noexcept { return after_.empty(); }
     // All that was read has arrived where it was to go, in this epoch.
