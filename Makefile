@@ -125,7 +125,8 @@ PURE_SRCS := $(addprefix src/ledger/,ledger.cpp window.cpp book.cpp book_holds.c
              alert_times.cpp budget_step.cpp counter_id.cpp limit_rule.cpp redis_url.cpp time_zone.cpp) \
              $(addprefix src/io/,redis_address.cpp redis_error.cpp redis_servers.cpp) \
              $(addprefix src/spend/,row.cpp disk_sync.cpp refusal_sums.cpp segment.cpp spool_room.cpp spool.cpp \
-             spool_reader.cpp columns.cpp)
+             spool_reader.cpp columns.cpp) \
+             src/module/restoration.cpp
 UNIT_SRCS := $(wildcard src/llm/*.cpp src/llm/tokenizer/*.cpp src/keys/*.cpp) $(PURE_SRCS) $(wildcard t/unit/*.cpp)
 UNIT_OBJS  = $(UNIT_SRCS:%.cpp=$(BUILD)/unit/%.o)
 UNIT_FLAGS = -std=c++20 -g -O1 -Wall -Wextra -Werror -Isrc -MMD -MP \

@@ -25,7 +25,9 @@ TTL = 3_600_000  # of a hold
 LEASE_TTL = 15_000
 KIND = {"f": 1, "c": 2, "n": 3, "s": 4, "p": 5}
 SLICES = 12
-DENIED, ADMITTED, VOID = 0, 1, 2
+DENIED, ADMITTED, VOID, NO_EPOCH = 0, 1, 2, 3
+EPOCH = PREFIX + "epoch"
+MONEY = {"f", "c"}  # of those who have epochs; the other counters are rates and slots
 
 
 @pytest.fixture
@@ -79,9 +81,10 @@ def numbers(text):
 class Ledger:
     """Calls the script as a worker does; with a clock, at the time that the clock shows."""
 
-    def __init__(self, client, now=None, worker=2**52 - 1):
+    def __init__(self, client, now=None, worker=2**52 - 1, epoch=None):
         self.client = client
         self.worker = worker
+        self.epoch = epoch  # that it settles in; None: it knows of none
         self.fake = now is not None
         source = SCRIPT
         if self.fake:
@@ -98,25 +101,29 @@ class Ledger:
         now = self.now if self.fake else int(time.time() * 1000)
         if self.fake:
             self.client.mset({"test:s": now // 1000, "test:us": now % 1000 * 1000})
-        keys = [f"{PREFIX}hold:{request}", self.lease] + [PREFIX + c.name for c in claims]
+        keys = [f"{PREFIX}hold:{request}", self.lease, EPOCH] + [PREFIX + c.name for c in claims]
         each = [packed(KIND[c.kind], c.a, c.b, *two) for c, *two in zip(claims, third, amounts)]
         at = now if at is None else at
         lease_ttl = TTL if self.fake else LEASE_TTL  # expiry goes by the real time
-        return self.script(keys=keys, args=[op, TTL, lease_ttl, self.worker, at, b"".join(each)])
+        args = [op, TTL, lease_ttl, self.worker, at, b"".join(each)]
+        if self.epoch is not None:
+            args += [self.epoch, "".join("m" if c.kind in MONEY else "-" for c in claims)]
+        return self.script(keys=keys, args=args)
 
     def reserve(self, request, *claims):
         """[verdict, denied claim, used, reset, retry, used, reset, retry, …]"""
         amounts = [c.amount for c in claims]
         limits = [c.limit for c in claims]
         verdict, *reply = numbers(self.call("reserve", request, claims, limits, amounts))
-        if verdict == VOID:
-            return [VOID]
-        denied, retry, _, *states = reply
-        assert len(states) == 2 * len(claims)
+        if verdict in (VOID, NO_EPOCH):
+            return [verdict]
+        denied, retry, _, self.told_epoch, *states = reply
+        assert len(states) == 3 * len(claims)
+        self.windows = states[2::3]
         answer = [verdict, denied]
         for i in range(len(claims)):
             is_denied = verdict == DENIED and i == denied
-            answer += states[2 * i : 2 * i + 2] + [retry if is_denied else 0]
+            answer += states[3 * i : 3 * i + 2] + [retry if is_denied else 0]
         return answer
 
     def settle(self, request, claims, amounts, at=None):
@@ -453,6 +460,84 @@ def test_names_may_be_any_bytes(ledger):
 def test_all_keys_share_the_slot_of_the_prefix(ledger):
     ledger.reserve(new_id(), *every_kind(ledger))
     assert len({key_slot(key) for key in ledger.dump()}) == 1
+
+
+# ---- epochs: money that Redis has lost is brought back by rows, and must not count twice
+
+
+def with_epoch(ledger, present, own):
+    ledger.client.set(EPOCH, present) if present else ledger.client.delete(EPOCH)
+    return Ledger(ledger.client, ledger.now, epoch=own)
+
+
+def test_without_an_epoch_nothing_is_admitted_or_changed(ledger):
+    theirs = with_epoch(ledger, None, 0)
+    assert theirs.reserve(new_id(), *every_kind(ledger)) == [NO_EPOCH]
+    assert ledger.dump() == {}
+    assert ledger.reserve(new_id(), *every_kind(ledger))[0] == ADMITTED  # it does not ask for one
+    assert ledger.told_epoch == 0
+
+
+def test_an_admission_tells_the_epoch_and_the_windows(ledger):
+    epoch, t = 2**53 - 1, ledger.now
+    theirs = with_epoch(ledger, epoch, 0)
+    claims = [fixed(10_000, 9), calendar(t - 7, t + 10_000, 9)]
+    theirs.reserve(new_id(), *claims)
+    theirs.now += 4_000
+    assert theirs.reserve(new_id(), *claims)[0] == ADMITTED
+    assert theirs.told_epoch == epoch and theirs.windows == [t, t - 7]
+    assert theirs.reserve(new_id(), replace(claims[0], limit=1), claims[1])[0] == DENIED
+    assert theirs.told_epoch == epoch and theirs.windows == [t, t - 7]
+    theirs.now = t + 25_000
+    theirs.reserve(new_id(), claims[0])
+    assert theirs.windows == [t + 20_000]
+    ledger.now = theirs.now
+    ledger.reserve(new_id(), *claims)
+    assert ledger.told_epoch == 0  # who does not ask is told none
+
+
+@pytest.mark.parametrize("own", [0, 1, 77, 78])
+def test_without_a_hold_money_is_charged_in_its_epoch_only(ledger, own):
+    """f and c are money, s and n are not: no row brings those."""
+    theirs, claims = with_epoch(ledger, 77, own), every_kind(ledger)
+    money = 30 if own == 77 else 0
+    request = new_id()
+    assert theirs.settle(request, claims, [30] * 4 + [0]) == 1
+    assert used_of(ledger, claims) == [money, 30, 30, money, 0]
+    assert theirs.settle(request, claims, [30] * 4 + [0]) == 0
+
+
+@pytest.mark.parametrize("own", [1, 77])
+def test_a_hold_of_another_epoch_is_given_back(ledger, own):
+    """Its admission was answered too late: the node has decided, in the epoch that it knew."""
+    theirs, claims, request = with_epoch(ledger, 77, own), every_kind(ledger), new_id()
+    assert theirs.reserve(request, *claims)[0] == ADMITTED
+    theirs.settle(request, claims, [30] * 4 + [0])
+    money = 30 if own == 77 else 0
+    assert used_of(ledger, claims) == [money, 30, 30, money, 0]
+
+
+def test_when_the_epoch_is_lost_money_is_not_charged(ledger):
+    theirs, claims, request = with_epoch(ledger, None, 77), every_kind(ledger), new_id()
+    assert theirs.settle(request, claims, [30] * 4 + [0]) == 1
+    assert used_of(ledger, claims) == [0, 30, 30, 0, 0]
+
+
+def test_a_charge_leaves_what_rows_have_brought(ledger):
+    """The fifth number of a counter; a new window begins without it."""
+    t, claim = ledger.now, fixed(10_000, 100)
+    ledger.client.set(PREFIX + "f", packed(t, t + 10_000, 40, 0, 30))
+    request = new_id()
+    assert ledger.reserve(request, claim)[2] == 41
+    ledger.settle(request, [claim], [5])
+    ledger.settle(new_id(), [claim], [2])
+    assert numbers(ledger.client.get(PREFIX + "f")) == [t, t + 10_000, 47, 0, 30]
+    ledger.now = t - 90_000  # the clock was wrong: what is used stays
+    ledger.reserve(new_id(), claim)
+    assert numbers(ledger.client.get(PREFIX + "f"))[2:] == [48, 0, 30]
+    ledger.now += 10_000
+    ledger.reserve(new_id(), claim)
+    assert numbers(ledger.client.get(PREFIX + "f"))[2:] == [1, 1]
 
 
 def race(url, threads, work):

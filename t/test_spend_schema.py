@@ -150,7 +150,7 @@ def test_migration_of_a_first_version_with_rows(database):
         connection.execute(ROW, row())
     assert query(database, f"SELECT {SUMS} FROM llm_spend_daily") == [(6, 42, 6)]
     versions = query(database, "SELECT version FROM llm_schema_version ORDER BY 1")
-    assert versions == [(1,), (2,), (3,), (4,)]
+    assert versions == [(1,), (2,), (3,), (4,), (5,)]
 
 
 def test_partitions_come_and_go(gateway, mock, database):

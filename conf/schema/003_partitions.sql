@@ -1,9 +1,9 @@
 -- Upkeep of the partitions in small steps, which the gateway asks for (llm_postgres retention=…).
 
 -- One step: makes one partition of today or the next `days_ahead` days, or drops one that is older
--- than `keep_days` whole days, or deletes up to 10000 such rows of the default partition. Returns
--- what it did. No row: there is nothing left to do, or another session is at it. `keep_days` NULL:
--- nothing is too old.
+-- than `keep_days` whole days, or deletes up to 10000 such rows of the default partition, or so many
+-- sums of budgets whose windows are over. Returns what it did. No row: there is nothing left to do, or
+-- another session is at it. `keep_days` NULL: no row is too old.
 --
 -- It has its owner's rights, so the gateway needs none on the tables, and waits for no lock for long:
 -- behind it every writer would wait too.
@@ -40,6 +40,12 @@ BEGIN
     GET DIAGNOSTICS gone = ROW_COUNT;
     IF gone > 0 THEN
         RETURN NEXT 'deleted ' || gone || ' rows of llm_spend_default';
+        RETURN;
+    END IF;
+
+    gone := llm_budget_spend_forget();
+    IF gone > 0 THEN
+        RETURN NEXT 'deleted ' || gone || ' sums of llm_budget_spend';
     END IF;
 END
 $$;

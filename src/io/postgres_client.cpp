@@ -49,7 +49,7 @@ void PostgresClient::connect() noexcept {
 void PostgresClient::send(const std::string& sql,
                           const std::vector<const char*>& parameters) noexcept {
     state_ = State::busy;
-    rows_ = 0;
+    result_.reset();
     failed_ = false;
     timeout_.arm(timeouts_.statement_ms);
     if (!send_time_limit() ||
@@ -144,17 +144,16 @@ bool PostgresClient::flush() noexcept {
 void PostgresClient::receive() noexcept {
     bool ended = false;
     while (PQisBusy(conn_) == 0) {
-        PGresult* result = PQgetResult(conn_);
-        if (result == nullptr) {
+        Result result(PQgetResult(conn_));
+        if (!result) {
             if (std::exchange(ended, true)) {
                 return;
             }
             continue;
         }
         ended = false;
-        const bool last = PQresultStatus(result) == PGRES_PIPELINE_SYNC;
-        note(result);
-        PQclear(result);
+        const bool last = PQresultStatus(result.get()) == PGRES_PIPELINE_SYNC;
+        note(std::move(result));
         if (last) {
             finish_statement();
             return;
@@ -162,20 +161,20 @@ void PostgresClient::receive() noexcept {
     }
 }
 
-void PostgresClient::note(const PGresult* result) {
-    const ExecStatusType status = PQresultStatus(result);
+void PostgresClient::note(Result result) {
+    const ExecStatusType status = PQresultStatus(result.get());
     if (status == PGRES_PIPELINE_SYNC || failed_) {
         return;
     }
-    rows_ = PQntuples(result);
+    result_ = std::move(result);
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
         return;
     }
-    const char* sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    const char* message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char* sqlstate = PQresultErrorField(result_.get(), PG_DIAG_SQLSTATE);
+    const char* message = PQresultErrorField(result_.get(), PG_DIAG_MESSAGE_PRIMARY);
     failed_ = true;
     sqlstate_ = sqlstate != nullptr ? sqlstate : "";
-    message_ = one_line(message != nullptr ? message : PQresultErrorMessage(result));
+    message_ = one_line(message != nullptr ? message : PQresultErrorMessage(result_.get()));
 }
 
 // Not before the pipeline's end is it known whether a statement is committed.
@@ -186,7 +185,9 @@ void PostgresClient::finish_statement() noexcept {
     }
     timeout_.cancel();
     state_ = State::ready;
-    handler_.on_postgres_outcome({!failed_, rows_, sqlstate_, message_});
+    const Result result = std::move(result_);
+    handler_.on_postgres_outcome(
+        {!failed_, PQntuples(result.get()), result.get(), sqlstate_, message_});
 }
 
 void PostgresClient::lose_with_reason() noexcept {

@@ -3,6 +3,7 @@
 #include <libpq-fe.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,10 +23,17 @@ struct PostgresTimeouts {
     ngx_msec_t statement_ms = 10000;  // the server is asked to give up a little earlier
 };
 
-// How one statement ended. Text views live as long as the call that is given them.
+// How one statement ended. It and its texts live as long as the call that is given it.
 struct PostgresOutcome {
-    bool ok = false;            // it is committed
-    int rows = 0;               // that it returned
+    // A value that it returned; empty for NULL too.
+    std::string_view at(int row, int column) const noexcept {
+        return {PQgetvalue(result, row, column),
+                static_cast<size_t>(PQgetlength(result, row, column))};
+    }
+
+    bool ok = false;  // it is committed
+    int rows = 0;     // that it returned
+    const PGresult* result = nullptr;
     std::string_view sqlstate;  // five characters when the server refused it
     std::string_view message;   // the server's primary message, without details of a row
 };
@@ -71,6 +79,11 @@ class PostgresClient final : private FdWatcher::Handler {
   private:
     enum class State : uint8_t { closed, connecting, ready, busy };
 
+    struct Clear {
+        void operator()(PGresult* result) const noexcept { PQclear(result); }
+    };
+    using Result = std::unique_ptr<PGresult, Clear>;
+
     void on_readable() noexcept override { drive(); }
     void on_writable() noexcept override { drive(); }
     void on_worker_closing() noexcept override { handler_.on_worker_closing(); }
@@ -81,7 +94,7 @@ class PostgresClient final : private FdWatcher::Handler {
     bool send_time_limit() noexcept;
     bool flush() noexcept;
     void receive() noexcept;
-    void note(const PGresult* result);
+    void note(Result result);
     void finish_statement() noexcept;
     void lose(std::string_view why) noexcept;
     void lose_with_reason() noexcept;
@@ -95,8 +108,8 @@ class PostgresClient final : private FdWatcher::Handler {
     State state_ = State::closed;
     bool write_pending_ = false;
 
-    // Of the statement under way: its rows, and its first failure, if any.
-    int rows_ = 0;
+    // Of the statement under way: its last result, and its first failure, if any.
+    Result result_;
     bool failed_ = false;
     std::string sqlstate_;
     std::string message_;

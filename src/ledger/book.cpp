@@ -76,6 +76,14 @@ void Book::set_hold_ttl(int64_t hold_ttl_ms) noexcept {
     header_->hold_ttl_ms = hold_ttl_ms;
 }
 
+void Book::set_epochs(bool has_epochs) noexcept {
+    Update update(*this);
+    if (has_epochs != (header_->epoch != kNoEpochs)) {
+        header_->epoch = has_epochs ? kEpochUnknown : kNoEpochs;
+        header_->epoch_us = 0;
+    }
+}
+
 int64_t Book::tick(int64_t now_ms) noexcept {
     int64_t& clock = header_->clock_ms;
     if (now_ms > clock || clock - now_ms > kClockStep) {

@@ -77,6 +77,7 @@ struct Notice : NoticeRef {
 
     uint64_t worker = 0;  // Owner::number of who reserved
     int64_t at_ms = 0;
+    Epoch epoch = kNoEpochs;  // money is charged in this one only
     size_t size = 0;
     std::array<Part, kMaxClaims> parts;
 };
@@ -89,7 +90,7 @@ class Book {
     static constexpr int64_t kTellAgain = 10'000;
 
     // Lays out an empty book: a quarter of `bytes` for holds (704 bytes each), the rest for
-    // counters (320 each), plus 8 of index for each. Nothing if that is less than one hold and
+    // counters (384 each), plus 8 of index for each. Nothing if that is less than one hold and
     // kMaxClaims counters.
     static std::optional<Book> format(void* memory, size_t bytes,
                                       int64_t hold_ttl_ms = kDefaultHoldTtl) noexcept;
@@ -99,6 +100,9 @@ class Book {
 
     // For holds made or renewed from now on; a hold never waits longer than this from now.
     void set_hold_ttl(int64_t hold_ttl_ms) noexcept;
+
+    // Whether what is admitted from now on belongs to an epoch: the last one heard of.
+    void set_epochs(bool has_epochs) noexcept;
 
     // Admits all claims and holds them until settle or for the hold ttl, or changes nothing. An id
     // that is held already is admitted again and adds nothing. unavailable: too many claims, no
@@ -113,9 +117,9 @@ class Book {
     // nothing changes: no room.
     bool ask(const llm::RequestId& id, Owner owner, std::span<const Claim> claims,
              int64_t now_ms) noexcept;
-    // Its answer: what it knows of the counters is taken over, unless something later was within
-    // the last kTellAgain; on top stay debts. Parallel slots are the node's own. Admitted: held;
-    // denied: forgotten.
+    // Its answer: what it knows of the counters, and its epoch, are taken over, unless something
+    // later was within the last kTellAgain; on top stay debts. Parallel slots are the node's own.
+    // Admitted: held; denied: forgotten.
     void heard(const llm::RequestId& id, const Decision& decision, int64_t now_ms) noexcept;
     // It does not answer: judged here. A denied request stays asked, for settle.
     Decision judge_asked(const llm::RequestId& id, std::span<const Claim> claims,
@@ -170,7 +174,7 @@ class Book {
     uint32_t find_hold(const llm::RequestId& id) const noexcept;
     uint32_t add_hold(const llm::RequestId& id, Owner owner, std::span<const Claim> claims,
                       const Picked& picked, int64_t now, Backing backing) noexcept;
-    void count_hold(Hold& hold, int64_t now) noexcept;
+    void count_hold(Hold& hold) noexcept;
     void end_hold(uint32_t index, bool as_held, const Actual& actual) noexcept;
     void replace_amounts(const Hold& hold) noexcept;
     void free_hold(uint32_t index) noexcept;
@@ -178,7 +182,9 @@ class Book {
     size_t lapse_due(int64_t now, size_t max_n) noexcept;
     void set_deadline(uint32_t index, int64_t deadline_ms) noexcept;
 
-    void owe(uint32_t counter, int64_t amount, int64_t at_ms, int64_t now) noexcept;
+    void hear_epoch(const Decision& decision) noexcept;
+    void owe(uint32_t counter, int64_t amount, const Hold& hold) noexcept;
+    void drop_debt(uint32_t counter) noexcept;
     void list_debt(uint32_t counter) noexcept;
     void unlist_debt(uint32_t counter) noexcept;
     uint32_t due_end(int64_t now) noexcept;
@@ -187,7 +193,8 @@ class Book {
     Notice notice_of_debt(uint32_t index, const llm::RequestId& fresh) const noexcept;
     bool is_ended(const NoticeRef& notice) const noexcept;
 
-    Decision admitted_before(std::span<const Claim> claims, int64_t now) const noexcept;
+    Decision admitted_before(const Hold& hold, std::span<const Claim> claims,
+                             int64_t now) const noexcept;
     CounterState state_of(const Claim& claim, int64_t now) const noexcept;
     Decision judge(std::span<const Claim> claims, const Picked& picked, int64_t now) const noexcept;
     void set_states(Decision& decision, std::span<const Claim> claims, const Picked& picked,

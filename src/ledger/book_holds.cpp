@@ -48,6 +48,7 @@ uint32_t Book::add_hold(const llm::RequestId& id, Owner owner, std::span<const C
     hold.owner = owner;
     hold.backing = backing;
     hold.as_held = hold.in_doubt = false;
+    hold.epoch = header_->epoch;
     hold.size = static_cast<uint32_t>(claims.size());
     for (size_t i = 0; i < claims.size(); ++i) {
         hold.entries[i] = {claims[i].amount, 0, picked[i]};
@@ -62,7 +63,7 @@ uint32_t Book::add_hold(const llm::RequestId& id, Owner owner, std::span<const C
 
 // It is held before it changes a counter: a parallel slot is never taken without a hold that gives
 // it back.
-void Book::count_hold(Hold& hold, int64_t now) noexcept {
+void Book::count_hold(Hold& hold) noexcept {
     for (HoldEntry& entry : hold.claims()) {
         entry.period = counters_[entry.counter].period;
     }
@@ -72,7 +73,7 @@ void Book::count_hold(Hold& hold, int64_t now) noexcept {
     for (const HoldEntry& entry : hold.claims()) {
         counters_[entry.counter].hold(entry.amount);
         if (hold.backing == Backing::debts) {
-            owe(entry.counter, entry.amount, now, now);
+            owe(entry.counter, entry.amount, hold);
         }
     }
 }
@@ -122,7 +123,7 @@ void Book::replace_amounts(const Hold& hold) noexcept {
         Counter& counter = counters_[entry.counter];
         const int64_t charged = hold.charged(entry, counter.unit);
         if (hold.backing == Backing::debts && counter.is_current(entry.period)) {
-            owe(entry.counter, charged - entry.amount, hold.at_ms, header_->clock_ms);
+            owe(entry.counter, charged - entry.amount, hold);
         }
         counter.replace(entry.period, entry.amount, charged);
     }
@@ -163,18 +164,19 @@ Decision Book::reserve(const llm::RequestId& id, Owner owner, std::span<const Cl
     }
     if (const uint32_t index = find_hold(id); index != kNil) {
         const bool held = holds_[index].state == Hold::State::held;
-        return held ? admitted_before(claims, now) : Decision{};
+        return held ? admitted_before(holds_[index], claims, now) : Decision{};
     }
     Picked picked;
     if (header_->free_hold == kNil || !pick(claims, now, picked)) {
         return {};
     }
     Decision decision = judge(claims, picked, now);
+    decision.epoch = header_->epoch;
     if (decision.outcome != Outcome::admitted) {
         unpick({picked.data(), claims.size()});
         return decision;
     }
-    count_hold(holds_[add_hold(id, owner, claims, picked, now, backing)], now);
+    count_hold(holds_[add_hold(id, owner, claims, picked, now, backing)]);
     set_states(decision, claims, picked, now);
     return decision;
 }
@@ -196,11 +198,13 @@ bool Book::ask(const llm::RequestId& id, Owner owner, std::span<const Claim> cla
 void Book::heard(const llm::RequestId& id, const Decision& decision, int64_t now_ms) noexcept {
     Update update(*this);
     const int64_t now = tick(now_ms);
+    hear_epoch(decision);
     const uint32_t index = find_hold(id);
     if (index == kNil || holds_[index].state != Hold::State::asked) {
         return;
     }
     Hold& hold = holds_[index];
+    hold.epoch = decision.epoch;
     for (size_t i = 0; i < hold.size; ++i) {
         Counter& counter = counters_[hold.entries[i].counter];
         counter.roll(now);
@@ -239,8 +243,9 @@ Decision Book::judge_asked(const llm::RequestId& id, std::span<const Claim> clai
     }
     Decision decision = judge(claims, picked, now);
     hold.in_doubt = true;
+    decision.epoch = hold.epoch = header_->epoch;
     if (decision.outcome == Outcome::admitted) {
-        count_hold(hold, now);
+        count_hold(hold);
         set_states(decision, claims, picked, now);
     }
     return decision;
@@ -253,10 +258,12 @@ void Book::set_states(Decision& decision, std::span<const Claim> claims, const P
     }
 }
 
-Decision Book::admitted_before(std::span<const Claim> claims, int64_t now) const noexcept {
+Decision Book::admitted_before(const Hold& hold, std::span<const Claim> claims,
+                               int64_t now) const noexcept {
     Decision decision;
     decision.outcome = Outcome::admitted;
     decision.held = true;
+    decision.epoch = hold.epoch;
     for (size_t i = 0; i < claims.size(); ++i) {
         decision.states[i] = state_of(claims[i], now);
     }

@@ -13,7 +13,7 @@
 namespace ledger {
 
 inline constexpr uint64_t kMagic = 0x6b6f6f622d6d6c6cULL;  // "llm-book"
-inline constexpr uint32_t kLayoutVersion = 2;
+inline constexpr uint32_t kLayoutVersion = 3;
 inline constexpr size_t kLine = 64;
 
 struct alignas(kLine) BookHeader {
@@ -33,6 +33,8 @@ struct alignas(kLine) BookHeader {
     Ends ended;            // holds that are to be told by id, by the time to tell them again
     Ends waiting_debts;    // counters
     Ends debts_in_flight;  // counters, by the time to send them again
+    Epoch epoch;           // of what is admitted now
+    int64_t epoch_us;      // when it was so, by the true ledger's clock
 };
 
 struct HoldEntry {
@@ -60,6 +62,7 @@ struct alignas(kLine) Hold {
     Backing backing;
     bool as_held;   // ended: charged as it was held
     bool in_doubt;  // something of it may still be on its way to the true ledger
+    Epoch epoch;    // that it is charged in; asked: not known yet
     Actual actual;  // ended
     std::array<HoldEntry, kMaxClaims> entries;
 
@@ -76,7 +79,7 @@ struct alignas(kLine) Hold {
     }
 };
 
-static_assert(sizeof(BookHeader) == 128 && sizeof(Counter) == 320 && sizeof(Hold) == 704,
+static_assert(sizeof(BookHeader) == 128 && sizeof(Counter) == 384 && sizeof(Hold) == 704,
               "a changed layout wants a new kLayoutVersion");
 static_assert(std::is_trivially_copyable_v<Counter> && std::is_trivially_copyable_v<Hold>);
 

@@ -15,15 +15,44 @@ bool is_due(int64_t when_ms, int64_t now) noexcept {
 
 }  // namespace
 
-void Book::owe(uint32_t index, int64_t amount, int64_t at_ms, int64_t now) noexcept {
+void Book::hear_epoch(const Decision& decision) noexcept {
+    const int64_t late_us = header_->epoch_us - decision.decided_us;
+    if (header_->epoch == kNoEpochs || decision.epoch == kNoEpochs ||
+        (late_us > 0 && late_us < kReorderedUs)) {
+        return;
+    }
+    header_->epoch_us = decision.decided_us;
+    header_->epoch = decision.epoch;
+}
+
+void Book::owe(uint32_t index, int64_t amount, const Hold& hold) noexcept {
     Counter& counter = counters_[index];
     if (counter.unit == Unit::parallel || amount == 0) {
         return;
     }
-    counter.owe(amount, at_ms, now);
+    if (counter.unit == Unit::nano_usd && counter.debt.epoch != header_->epoch) {
+        drop_debt(index);
+    }
+    if (counter.unit == Unit::nano_usd && hold.epoch != header_->epoch) {
+        return;
+    }
+    counter.owe(amount, hold.at_ms, header_->clock_ms);
     if (counter.listed == Counter::Listed::no) {
         list_debt(index);
     }
+}
+
+// What was charged in an epoch that is over counts no more.
+void Book::drop_debt(uint32_t index) noexcept {
+    Counter& counter = counters_[index];
+    if (counter.listed != Counter::Listed::no) {
+        unlist_debt(index);
+    }
+    counter.debt.paid = counter.debt.sent;
+    keep_order();
+    counter.debt.total = counter.debt.sent;
+    keep_order();
+    counter.debt.epoch = header_->epoch;
 }
 
 // In the list where it belongs, if anywhere.
@@ -108,6 +137,7 @@ Notice Book::notice_of_end(uint32_t index) noexcept {
     notice.first = !std::exchange(hold.in_doubt, true);
     notice.worker = hold.owner.number;
     notice.at_ms = hold.at_ms;
+    notice.epoch = hold.epoch;
     notice.size = hold.size;
     for (size_t i = 0; i < hold.size; ++i) {
         const HoldEntry& entry = hold.entries[i];
@@ -127,6 +157,7 @@ Notice Book::notice_of_debt(uint32_t index, const llm::RequestId& fresh) const n
     notice.debt = true;
     notice.first = debt.id == fresh;
     notice.at_ms = debt.sent_at_ms;
+    notice.epoch = counter.unit == Unit::nano_usd ? debt.epoch : kNoEpochs;
     notice.size = 1;
     notice.parts[0] = {counter.name,         counter.name_size, counter.unit, counter.window(), 0,
                        debt.sent - debt.paid};

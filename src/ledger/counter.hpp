@@ -41,6 +41,7 @@ struct Debt {
     int64_t at_ms;       // the last admission that it comes from
     int64_t sent_at_ms;  // at_ms of what is on its way
     int64_t resend_ms;   // from then on it may be sent once more
+    Epoch epoch;         // of money: that all of it belongs to
     llm::RequestId id;
 
     bool in_flight() const noexcept { return sent != paid; }
@@ -53,6 +54,7 @@ struct alignas(64) Counter {
     std::array<uint64_t, 2> hash;
     int64_t length_ms;  // calendar: the time zone's number
     int64_t end_ms;     // of the window; kNever for none and sliding
+    int64_t start_ms;   // of the window, as CounterState says it
     int64_t period;     // sliding: the newest slice; else how often the window has rolled
     uint32_t next;      // in the hash chain or the free list
     uint32_t holds;     // claims that refer to this counter: it must stay
@@ -109,6 +111,7 @@ struct alignas(64) Counter {
     }
 
   private:
+    void enter(const Period& current) noexcept;
     // nullptr: that window is over.
     int64_t* cell(int64_t of_period) noexcept;
     int64_t longest_ms() const noexcept;
@@ -122,7 +125,8 @@ inline void Counter::open(const CounterId& id, Unit u, const Window& w, int64_t 
     unit = u;
     kind = w.kind;
     length_ms = calendar() ? w.zone : w.length_ms;
-    end_ms = period_at(w, now_ms, now_ms).end_ms;
+    start_ms = 0;
+    enter(period_at(w, now_ms, now_ms));
     period = sliding() ? slice_of(length_ms, now_ms) : 0;
     holds = 0;
     listed = Listed::no;
@@ -131,6 +135,16 @@ inline void Counter::open(const CounterId& id, Unit u, const Window& w, int64_t 
     debt = {};
     name_size = static_cast<uint8_t>(std::min(id.name.size(), name.size()));
     std::copy_n(id.name.begin(), name_size, name.begin());
+}
+
+// Fixed windows may have begun by another clock: it goes on in steps of their length, to the start
+// that is nearest.
+inline void Counter::enter(const Period& current) noexcept {
+    const bool goes_on = kind == WindowKind::fixed && start_ms != 0;
+    const int64_t ahead = current.start_ms - start_ms + length_ms / 2;
+    start_ms = goes_on ? start_ms + ahead / length_ms * length_ms : current.start_ms;
+    keep_order();
+    end_ms = current.end_ms;
 }
 
 inline int64_t Counter::longest_ms() const noexcept {
@@ -165,13 +179,14 @@ inline void Counter::roll(int64_t now_ms) noexcept {
         keep_order();
         used[0] = 0;
         keep_order();
-        end_ms = period_at(window(), end_ms - length_ms, now_ms).end_ms;
+        enter(period_at(window(), end_ms - length_ms, now_ms));
         return;
     }
     // An end farther away than any such window is long was set by a clock that was wrong: what was
     // used stays, the window is the one of today.
     if (end_ms - now_ms > longest_ms()) {
-        end_ms = period_at(window(), now_ms, now_ms).end_ms;
+        start_ms = 0;
+        enter(period_at(window(), now_ms, now_ms));
     }
 }
 
@@ -182,6 +197,7 @@ inline int64_t Counter::value(int64_t now_ms) const noexcept {
 inline CounterState Counter::state(int64_t now_ms, int64_t limit, int64_t wanted) const noexcept {
     CounterState state;
     state.used = value(now_ms);
+    state.start_ms = start_ms;
     state.retry_ms = retry_ms(now_ms, state.used, limit, wanted);
     if (sliding()) {
         state.reset_ms = sliding_reset(used, period, length_ms, now_ms);
@@ -260,6 +276,7 @@ inline void Counter::observe(const CounterState& truth, int64_t at_us, int64_t n
         return;
     }
     used[0] = target;
+    start_ms = truth.start_ms;
     if (kind == WindowKind::fixed && truth.reset_ms > 0) {
         end_ms = now_ms + std::min(truth.reset_ms, length_ms);
     }

@@ -78,7 +78,18 @@ struct CounterState {
     // Denied claim: until the amount could fit if nothing else came; -1: never; parallel: 0, since a
     // running request has to end first. 0 for a claim that fits.
     int64_t retry_ms = 0;
+    // Of the window: Unix ms by the clock of the ledger that the fleet shares. Sliding, none: 0.
+    int64_t start_ms = 0;
 };
+
+// Counters that a fleet shares may be lost as a whole, and are then begun anew: in another *epoch*.
+// Money that was charged in one epoch is brought into the next one by the spend rows, which say
+// which one it was; so what is charged later than that must not count again.
+using Epoch = uint64_t;
+inline constexpr Epoch kNoEpochs = 0;      // nobody brings anything back: all charges count
+inline constexpr Epoch kEpochUnknown = 1;  // the present one has not been heard of yet
+inline constexpr Epoch kFirstEpoch = 2;
+inline constexpr Epoch kEpochEnd = Epoch{1} << 53;  // all are less: exact as a double
 
 enum class Outcome : uint8_t {
     admitted,
@@ -91,7 +102,8 @@ struct Decision {
     bool held = false;        // a hold exists and wants settle() (not so for on_failure=allow)
     size_t denied_claim = 0;  // index, if denied: the first claim that did not fit
     std::array<CounterState, kMaxClaims> states{};  // per claim, if admitted or denied
-    int64_t decided_us = 0;  // when, by the clock of a ledger elsewhere; 0: here
+    int64_t decided_us = 0;   // when, by the clock of a ledger elsewhere; 0: here
+    Epoch epoch = kNoEpochs;  // that what it holds will be charged in
 };
 
 // What really was used. Counters take the amount of their unit; requests stay 1, parallel returns

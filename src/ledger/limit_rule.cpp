@@ -127,7 +127,7 @@ std::string escaped(std::string_view value) {
     std::string out;
     for (const char c : value) {
         const auto byte = static_cast<unsigned char>(c);
-        if (byte > ' ' && byte != 0x7f && c != ':' && c != '%') {
+        if (byte > ' ' && byte < 0x7f && c != ':' && c != '%') {
             out += c;
             continue;
         }

@@ -94,9 +94,8 @@ class RedisLedger::Reservation final : public io::RedisClient::ReplyHandler {
 
     void take(const redisReply* reply) noexcept {
         Decision decision;
-        const RedisVerdict verdict = reply == nullptr
-                                         ? RedisVerdict::no_answer
-                                         : decode_reserve(*reply, claims_.size(), decision);
+        const RedisVerdict verdict =
+            reply == nullptr ? RedisVerdict::no_answer : decode_reserve(*reply, claims_, decision);
         const bool decided = verdict == RedisVerdict::admitted || verdict == RedisVerdict::denied;
         if (decided) {
             ledger_.local_.heard(id_, decision);
@@ -304,6 +303,9 @@ io::RedisCommand RedisLedger::reserve_command(const llm::RequestId& id,
         return RedisClaim{c.counter->name, c.unit, c.window, c.limit, c.amount};
     });
     RedisCall call{RedisOp::reserve, {}, id, {each.data(), claims.size()}};
+    if (config_.has_epochs) {
+        call.epoch = kNoEpochs;
+    }
     call.worker = local_.number();
     call.at_ms = io::wall_ms();
     return command(call);
@@ -317,6 +319,9 @@ io::RedisCommand RedisLedger::settle_command(const Notice& notice) const {
                        return RedisClaim{name, p.unit, p.window, p.held, p.actual};
                    });
     RedisCall call{RedisOp::settle, {}, notice.id, {each.data(), notice.size}};
+    if (notice.epoch != kNoEpochs) {
+        call.epoch = notice.epoch;
+    }
     call.worker = notice.worker;
     call.at_ms = notice.at_ms;
     return command(call);

@@ -1,7 +1,8 @@
 #pragma once
 
 // The fleet's ledger: counters and holds in Redis, shared by all nodes. One round trip per reserve;
-// settle is not waited for. When Redis does not answer, a policy does:
+// settle is not waited for. When Redis does not answer, or has lost what rows are to bring back
+// (redis_restore.hpp), a policy does:
 //   local  the node's own ledger decides, on the state that it last saw in Redis; what the request
 //          used is charged to Redis afterwards
 //   deny   unavailable
@@ -32,6 +33,7 @@ struct RedisLedgerConfig {
     std::string key_prefix = "llm:{l}:";  // with a hash tag: all keys in one cluster slot
     int64_t hold_ttl_ms = 3'600'000;      // longer than a request lives without renew()
     int64_t lease_ttl_ms = 15'000;        // a dead worker's parallel slots come back after it
+    bool has_epochs = false;              // spend rows bring back what Redis loses; as in `local`
 };
 
 // Since the worker started.
@@ -65,7 +67,7 @@ class RedisLedger final : public Ledger, private io::RedisClient::Observer {
     void drain(int64_t max_ms) noexcept;
 
     const RedisLedgerStats& stats() const noexcept { return stats_; }
-    const io::RedisClient& client() const noexcept { return client_; }
+    io::RedisClient& client() noexcept { return client_; }
 
   private:
     class Reservation;

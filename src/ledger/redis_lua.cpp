@@ -9,21 +9,22 @@ namespace {
 // Made to be cheap: one read for all keys, one write per counter, numbers packed and not printed.
 // t/test_redis_script.py reads the source from here.
 constexpr std::string_view kScript = R"lua(
--- KEYS: the hold, the worker's lease, then one counter per claim, all different.
+-- KEYS: the hold, the worker's lease, the epoch, then one counter per claim, all different.
 -- ARGV: the operation, time to live of holds, of leases, worker, time of the admission, then packed
 --       doubles, five per claim: kind, a, b, limit or held amount, amount
 --       kind, a, b: 1 fixed: length, 0; 2 calendar: start and end of the window; 3 without end: 0, 0;
 --                   4 sliding: length of a slice, of the window; 5 parallel: 0, 0
+--       Of those who have epochs also: the epoch to settle in, or 0, and a letter per claim, m: money
 local FIXED, ENDLESS, SLIDING, PARALLEL = 1, 3, 4, 5
 local SLICES = 12           -- in a sliding window; one more is kept
 local KEEP_MS = '86400000'  -- how long an ended hold is remembered
 local CLOCK_STEP_MS = 60000 -- clocks of nodes differ by less
 local call, pack, parse, floor, max = redis.call, struct.pack, struct.unpack, math.floor, math.max
 
-local worker, n = tonumber(ARGV[4]), #KEYS - 2
+local worker, n = tonumber(ARGV[4]), #KEYS - 3
 local claims = {parse('<' .. string.rep('ddddd', n), ARGV[6])}
 local values = call('MGET', unpack(KEYS))
-local hold = values[1]
+local hold, epoch = values[1], ARGV[7] and tonumber(values[3] or nil) or 0
 
 -- Where a sliding counter keeps an older slice than the newest.
 local function place(slice)
@@ -65,12 +66,17 @@ if ARGV[1] == 'settle' then
         return 0
     end
     call('PSETEX', KEYS[1], KEEP_MS, 'done')
+    if ARGV[7] and tonumber(ARGV[7]) ~= epoch then -- money of another epoch comes by Postgres
+        for i = 1, n do
+            claims[5 * i] = ARGV[8]:sub(i, i) == 'm' and 0 or claims[5 * i]
+        end
+    end
     if hold then
         local windows = {parse('<' .. string.rep('d', n), hold)}
         for i = 1, n do
             local held, actual = claims[5 * i - 1], claims[5 * i]
-            if actual ~= held and values[i + 2] then
-                replace(KEYS[i + 2], claims[5 * i - 4], values[i + 2], windows[i], held, actual)
+            if actual ~= held and values[i + 3] then
+                replace(KEYS[i + 3], claims[5 * i - 4], values[i + 3], windows[i], held, actual)
             end
         end
         return 1
@@ -87,12 +93,15 @@ local hold_ttl = tonumber(ARGV[2])
 -- an offset the whole value and its time to live; and whether t lies before that window.
 
 local function look_period(value, kind, a, b, amount, t)
-    local s, e, used, rolled, fresh = nil, nil, 0, 0, not value
+    local s, e, used, rolled, fresh, taken = nil, nil, 0, 0, not value, ''
     if value then
         s, e, used, rolled = parse('<dddd', value)
     end
     local past = false
     local begins_later = s and s > now + CLOCK_STEP_MS -- a clock was wrong: used stays
+    if begins_later then
+        taken = value:sub(33)
+    end
     if kind ~= FIXED then
         if not s or s < a then
             s, e, used, fresh = a, b, 0, true
@@ -111,7 +120,7 @@ local function look_period(value, kind, a, b, amount, t)
     local sum, reset = max(used + amount, 0), max(0, e - now)
     if fresh then
         local ttl = kind ~= ENDLESS and reset + hold_ttl or nil
-        return used, reset, s, nil, pack('<dddd', s, e, sum, rolled), ttl, past
+        return used, reset, s, nil, pack('<dddd', s, e, sum, rolled) .. taken, ttl, past
     end
     return used, reset, s, 16, pack('<d', sum), nil, past
 end
@@ -293,11 +302,11 @@ if ARGV[1] == 'settle' then -- without a hold
     for i = 1, n do
         local kind, a, b, _, amount = unpack(claims, 5 * i - 4, 5 * i)
         if kind == SLIDING and amount ~= 0 then
-            charge_sliding(KEYS[i + 2], values[i + 2], a, b, amount, t)
+            charge_sliding(KEYS[i + 3], values[i + 3], a, b, amount, t)
         elseif kind ~= PARALLEL and amount ~= 0 then
-            local _, _, _, at, bytes, ttl, past = look_period(values[i + 2], kind, a, b, amount, t)
+            local _, _, _, at, bytes, ttl, past = look_period(values[i + 3], kind, a, b, amount, t)
             if not past then
-                write(KEYS[i + 2], at, bytes, ttl)
+                write(KEYS[i + 3], at, bytes, ttl)
             end
         end
     end
@@ -310,37 +319,39 @@ local function retry_after(i, used, reset)
     if amount > limit or kind == ENDLESS then
         return -1
     elseif kind == SLIDING then
-        return retry_sliding(values[i + 2], a, b, used + amount - limit)
+        return retry_sliding(values[i + 3], a, b, used + amount - limit)
     end
     return reset
 end
 
--- Reserve answers packed doubles: 2 (this request has ended), or 0 (denied) or 1 (admitted), the
--- index of the claim that did not fit, its retry time, the time in us, then two per claim: used and
--- reset.
+-- Reserve answers packed doubles: 2 (this request has ended), 3 (the counters of the epoch are not
+-- there yet), or 0 (denied) or 1 (admitted), the index of the claim that did not fit, its retry time,
+-- the time in us, the epoch, then three per claim: used, reset, and the window that it was looked at in.
 if hold == 'done' then
     return pack('<d', 2)
+elseif ARGV[7] and epoch == 0 then
+    return pack('<d', 3)
 end
 local verdict, denied, retry = 1, 0, 0
 -- Made large at once. What is written, where and for how long waits until all have fitted.
 local windows, offsets = {0, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0}
 local bytes, ttls = {0, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0}
-local states = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+local states = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 local at = 1
 for i = 1, n do
     local kind, a, b, limit, amount = claims[at], claims[at + 1], claims[at + 2], claims[at + 3], claims[at + 4]
     local used, reset
     if kind == SLIDING then
-        used, reset, windows[i], offsets[i], bytes[i], ttls[i] = look_sliding(values[i + 2], a, b, amount)
+        used, reset, windows[i], offsets[i], bytes[i], ttls[i] = look_sliding(values[i + 3], a, b, amount)
     elseif kind == PARALLEL then
-        used, reset, windows[i], offsets[i], bytes[i], ttls[i] = look_parallel(values[i + 2], limit, amount)
+        used, reset, windows[i], offsets[i], bytes[i], ttls[i] = look_parallel(values[i + 3], limit, amount)
     else
-        used, reset, windows[i], offsets[i], bytes[i], ttls[i] = look_period(values[i + 2], kind, a, b, amount, now)
+        used, reset, windows[i], offsets[i], bytes[i], ttls[i] = look_period(values[i + 3], kind, a, b, amount, now)
     end
     if verdict == 1 and not hold and used + amount > limit then
         verdict, denied, retry = 0, i - 1, retry_after(i, used, reset)
     end
-    states[2 * i - 1], states[2 * i] = used, reset
+    states[3 * i - 2], states[3 * i - 1], states[3 * i] = used, reset, windows[i]
     at = at + 5
 end
 
@@ -349,14 +360,14 @@ local wants_lease = false
 for i = 1, n do
     local kind, amount = claims[5 * i - 4], claims[5 * i]
     if admits then
-        write(KEYS[i + 2], offsets[i], bytes[i], ttls[i])
-        states[2 * i - 1] = states[2 * i - 1] + amount
+        write(KEYS[i + 3], offsets[i], bytes[i], ttls[i])
+        states[3 * i - 2] = states[3 * i - 2] + amount
         wants_lease = wants_lease or kind == PARALLEL
     end
     if kind == SLIDING then
         local a, b = claims[5 * i - 3], claims[5 * i - 2]
-        states[2 * i] = admits and amount > 0 and gone(windows[i], a, b) - now
-            or reset_sliding(values[i + 2], a, b)
+        states[3 * i - 1] = admits and amount > 0 and gone(windows[i], a, b) - now
+            or reset_sliding(values[i + 3], a, b)
     end
 end
 if admits then
@@ -365,7 +376,8 @@ if admits then
     end
     call('PSETEX', KEYS[1], ARGV[2], pack('<' .. string.rep('d', n), unpack(windows, 1, n)))
 end
-return pack('<dddd' .. string.rep('dd', n), verdict, denied, retry, now_us, unpack(states, 1, 2 * n))
+return pack('<ddddd' .. string.rep('ddd', n), verdict, denied, retry, now_us, epoch,
+    unpack(states, 1, 3 * n))
 )lua";
 
 }  // namespace

@@ -1,12 +1,10 @@
 #include "ledger/redis_script.hpp"
 
-#include <hiredis/hiredis.h>
-
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "ledger/limit_rule.hpp"
+#include "ledger/redis_number.hpp"
 #include "ledger/window.hpp"
 
 namespace ledger {
@@ -20,12 +18,9 @@ enum class Kind : uint8_t { fixed = 1, calendar, endless, sliding, parallel };
 class Numbers {
   public:
     Numbers& add(int64_t number) noexcept {
-        auto bits = std::bit_cast<uint64_t>(static_cast<double>(number));
-        if constexpr (std::endian::native == std::endian::big) {
-            bits = __builtin_bswap64(bits);
-        }
-        std::memcpy(bytes_.data() + size_, &bits, sizeof(bits));
-        size_ += sizeof(bits);
+        const auto bytes = packed(number);
+        std::memcpy(bytes_.data() + size_, bytes.data(), bytes.size());
+        size_ += bytes.size();
         return *this;
     }
     Numbers& add(Kind kind, int64_t a, int64_t b) noexcept {
@@ -37,19 +32,6 @@ class Numbers {
     std::array<char, 5 * sizeof(double) * kMaxClaims> bytes_;
     size_t size_ = 0;
 };
-
-double number_at(const redisReply& reply, size_t index) noexcept {
-    uint64_t bits = 0;
-    for (size_t i = 8; i-- > 0;) {
-        bits = bits << 8 | static_cast<unsigned char>(reply.str[8 * index + i]);
-    }
-    return std::bit_cast<double>(bits);
-}
-
-int64_t integer_at(const redisReply& reply, size_t index) noexcept {
-    constexpr double kMost = 0x1p62;
-    return static_cast<int64_t>(std::clamp(number_at(reply, index), -kMost, kMost));
-}
 
 // More than fits any limit is as good as the least of it, and exact.
 int64_t exact(int64_t amount) noexcept {
@@ -90,11 +72,28 @@ std::string lease_key(std::string_view prefix, uint64_t worker) {
     return std::string(prefix).append("lease:").append(std::to_string(worker));
 }
 
+bool is_period(const Claim& claim) noexcept {
+    return claim.unit != Unit::parallel && claim.window.kind != WindowKind::sliding;
+}
+
+// A letter for each claim: of money, or not.
+std::string money_marks(std::span<const RedisClaim> claims) {
+    std::string marks;
+    for (const RedisClaim& claim : claims) {
+        marks.push_back(claim.unit == Unit::nano_usd ? 'm' : '-');
+    }
+    return marks;
+}
+
 io::RedisCommand renewal(const std::string& key, int64_t ttl_ms) {
     return io::RedisCommand(3).add("PEXPIRE").add(key).add(ttl_ms);
 }
 
 }  // namespace
+
+std::string epoch_key(std::string_view prefix) {
+    return std::string(prefix).append("epoch");
+}
 
 io::RedisCommand encode(const RedisCall& call) {
     const size_t claims = call.claims.size();
@@ -105,15 +104,19 @@ io::RedisCommand encode(const RedisCall& call) {
         numbers.add(exact(claim.limit_or_held)).add(exact(claim.amount));
     }
 
-    io::RedisCommand command(3 + 2 + claims + 6);
-    command.add("EVALSHA").add(redis_script_sha()).add(static_cast<int64_t>(claims + 2));
+    io::RedisCommand command(3 + 3 + claims + 6 + (call.epoch ? 2 : 0));
+    command.add("EVALSHA").add(redis_script_sha()).add(static_cast<int64_t>(claims + 3));
     command.add(hold_key(call.prefix, call.id)).add(lease_key(call.prefix, call.worker));
+    command.add(epoch_key(call.prefix));
     std::string key;
     for (const RedisClaim& claim : call.claims) {
         command.add(key.assign(call.prefix).append(claim.counter));
     }
     command.add(reserves ? "reserve" : "settle").add(call.hold_ttl_ms).add(call.lease_ttl_ms);
     command.add(static_cast<int64_t>(call.worker)).add(call.at_ms).add(numbers.bytes());
+    if (call.epoch) {
+        command.add(static_cast<int64_t>(*call.epoch)).add(money_marks(call.claims));
+    }
     return command;
 }
 
@@ -138,8 +141,11 @@ io::RedisCommand forget_ended(std::string_view prefix, std::span<const llm::Requ
     return command;
 }
 
-RedisVerdict decode_reserve(const redisReply& reply, size_t claims, Decision& decision) noexcept {
-    constexpr size_t kHead = 4;
+RedisVerdict decode_reserve(const redisReply& reply, std::span<const Claim> claims,
+                            Decision& decision) noexcept {
+    constexpr size_t kHead = 5;
+    constexpr size_t kEach = 3;
+    const size_t n = claims.size();
     decision = {};
     if (reply.type != REDIS_REPLY_STRING || reply.len < sizeof(double)) {
         return RedisVerdict::no_answer;
@@ -148,18 +154,24 @@ RedisVerdict decode_reserve(const redisReply& reply, size_t claims, Decision& de
     if (verdict == 2) {
         return RedisVerdict::void_id;
     }
-    if (claims > kMaxClaims || reply.len != sizeof(double) * (kHead + 2 * claims)) {
+    if (verdict == 3) {
+        return RedisVerdict::no_epoch;
+    }
+    if (n > kMaxClaims || reply.len != sizeof(double) * (kHead + kEach * n)) {
         return RedisVerdict::no_answer;
     }
     decision.decided_us = integer_at(reply, 3);
-    for (size_t i = 0; i < claims; ++i) {
-        decision.states[i].used = integer_at(reply, kHead + 2 * i);
-        decision.states[i].reset_ms = integer_at(reply, kHead + 2 * i + 1);
+    decision.epoch = static_cast<Epoch>(integer_at(reply, 4));
+    for (size_t i = 0; i < n; ++i) {
+        const size_t at = kHead + kEach * i;
+        decision.states[i].used = integer_at(reply, at);
+        decision.states[i].reset_ms = integer_at(reply, at + 1);
+        decision.states[i].start_ms = is_period(claims[i]) ? integer_at(reply, at + 2) : 0;
     }
     if (verdict == 0) {
         decision.outcome = Outcome::denied;
         decision.denied_claim = static_cast<size_t>(integer_at(reply, 1));
-        if (decision.denied_claim >= claims) {
+        if (decision.denied_claim >= n) {
             return RedisVerdict::no_answer;
         }
         decision.states[decision.denied_claim].retry_ms = integer_at(reply, 2);

@@ -5,13 +5,16 @@
 // Keys begin with one prefix that carries a hash tag (default "llm:{l}:"), because a script may
 // only touch keys of one cluster slot. Numbers are packed as little-endian doubles.
 //   <prefix><counter name>
-//     fixed, calendar: start and end of the window (Unix ms), used, 1 if there was one before
+//     fixed, calendar: start and end of the window (Unix ms), used, 1 if there was one before; and,
+//                      once rows have brought back money, how much of `used` that is
 //     sliding:         the newest slice, then used in each of the last ones, by its place
 //     parallel:        when its time to live was set; per worker: its number, the lease, slots
 //     taken
 //   <prefix>hold:<request id>
 //     per claim: its window; or the text "done" for a day after the settlement, or until the node
 //     has heard of it: a settlement counts once, and a reserve that arrives after it is void
+//   <prefix>epoch
+//     a number, while the counters are those of the fleet: see redis_restore.hpp
 //   <prefix>lease:<worker>
 //     for as long as the worker renews it, its parallel slots are taken; a lease made anew begins
 //     with none
@@ -28,6 +31,7 @@
 // least that fits no limit. Redis 5 or later.
 
 #include <array>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -69,7 +73,13 @@ struct RedisCall {
     int64_t at_ms = 0;                   // Unix time of the admission
     int64_t hold_ttl_ms = 0;
     int64_t lease_ttl_ms = 0;
+    // To reserve: there has to be an epoch, whichever. To settle: money is charged in this one
+    // only; in another one its hold is given back, and rows bring what was used. Nothing: epochs do
+    // not matter.
+    std::optional<Epoch> epoch = std::nullopt;
 };
+
+std::string epoch_key(std::string_view prefix);
 
 io::RedisCommand encode(const RedisCall& call);
 
@@ -85,11 +95,13 @@ io::RedisCommand forget_ended(std::string_view prefix, std::span<const llm::Requ
 enum class RedisVerdict : uint8_t {
     denied,
     admitted,
-    void_id,   // this request was settled already
-    no_answer  // not an answer of the script: an error reply, or something else altogether
+    void_id,    // this request was settled already
+    no_epoch,   // the counters have to be rebuilt first
+    no_answer,  // not an answer of the script: an error reply, or something else altogether
 };
 
-// Reads the answer to `reserve` of `claims` claims into `decision` (outcome, held, states).
-RedisVerdict decode_reserve(const redisReply& reply, size_t claims, Decision& decision) noexcept;
+// Reads the answer to `reserve` of `claims` into `decision` (outcome, held, epoch, states).
+RedisVerdict decode_reserve(const redisReply& reply, std::span<const Claim> claims,
+                            Decision& decision) noexcept;
 
 }  // namespace ledger

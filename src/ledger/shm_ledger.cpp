@@ -54,6 +54,11 @@ void ShmLedger::renew(const llm::RequestId& id, std::span<const Claim>) noexcept
     book_.renew(id, now);
 }
 
+void ShmLedger::set_epochs(bool has_epochs) noexcept {
+    Lock lock(mutex_);
+    book_.set_epochs(has_epochs);
+}
+
 bool ShmLedger::ask(const llm::RequestId& id, std::span<const Claim> claims) noexcept {
     const int64_t now = io::wall_ms();
     Lock lock(mutex_);

@@ -23,6 +23,7 @@ class ShmLedger final : public Ledger {
     // For a ledger elsewhere that this one stands in for, and keeps what it is to be told: see
     // Book.
     uint64_t number() const noexcept { return owner_.number; }
+    void set_epochs(bool has_epochs) noexcept;
     bool ask(const llm::RequestId& id, std::span<const Claim> claims) noexcept;
     void heard(const llm::RequestId& id, const Decision& decision) noexcept;
     Decision judge_asked(const llm::RequestId& id, std::span<const Claim> claims) noexcept;

@@ -1,4 +1,5 @@
 #include "module/call.hpp"
+#include "module/charged_budgets.hpp"
 #include "module/claims.hpp"
 #include "module/worker.hpp"
 #include "spend/row.hpp"
@@ -133,12 +134,15 @@ void settle_and_record(Call& call) {
     std::vector<std::string> tags = call.caller->key->identity.tags;
     tags.insert(tags.end(), call.scanned.tags.begin(), call.scanned.tags.end());
     const std::string decision = decision_name(call);
-    const spend::Row row = make_row(call, charge, tags, decision);
+    spend::Row row = make_row(call, charge, tags, decision);
     if (call.attempts == 0) {
         Worker::current().record_refusal(row);
-    } else {
-        Worker::current().record(row);
+        return;
     }
+    const auto budgets = charged_budgets(call, spared_claims(call), charge.cost.total());
+    row.budgets = budgets;
+    row.epoch = budgets.empty() ? ledger::kNoEpochs : call.decision.epoch;
+    Worker::current().record(row);
 }
 
 }  // namespace

@@ -46,15 +46,35 @@ spend::SpoolConfig spool_config(const SpoolSettings& settings) {
     return config;
 }
 
-std::unique_ptr<ledger::RedisLedger> make_redis_ledger(const Gateway& gateway,
-                                                       ledger::ShmLedger& local) {
-    if (!gateway.redis) {
-        return nullptr;
-    }
+// Postgres has what Redis may lose.
+bool restores(const Gateway& gateway) {
+    return gateway.redis && gateway.postgres;
+}
+
+ledger::RedisLedgerConfig redis_ledger_config(const Gateway& gateway) {
     ledger::RedisLedgerConfig config;
     config.redis = gateway.redis->client;
     config.on_failure = gateway.redis->on_failure;
-    return std::make_unique<ledger::RedisLedger>(std::move(config), local);
+    config.has_epochs = restores(gateway);
+    return config;
+}
+
+std::unique_ptr<ledger::RedisLedger> make_redis_ledger(const Gateway& gateway,
+                                                       ledger::ShmLedger& local) {
+    local.set_epochs(restores(gateway));
+    if (!gateway.redis) {
+        return nullptr;
+    }
+    return std::make_unique<ledger::RedisLedger>(redis_ledger_config(gateway), local);
+}
+
+std::unique_ptr<Restorer> make_restorer(const Gateway& gateway, const ledger::ShmLedger& ledger) {
+    if (!restores(gateway) || ngx_worker != 0) {
+        return nullptr;
+    }
+    const ledger::RedisLedgerConfig config = redis_ledger_config(gateway);
+    return std::make_unique<Restorer>(RestorerConfig{gateway.postgres->conninfo, config.key_prefix,
+                                                     ledger.number(), config.hold_ttl_ms});
 }
 
 std::unique_ptr<spend::PostgresWriter> make_writer(const Gateway& gateway, spend::Spool& spool,
@@ -77,6 +97,7 @@ std::unique_ptr<spend::PostgresWriter> make_writer(const Gateway& gateway, spend
 
 Worker::Worker(const Gateway& gateway)
     : shm_ledger_(book_of(gateway), *zone_memory(gateway.zone).mutex),
+      restorer_(make_restorer(gateway, shm_ledger_)),
       redis_ledger_(make_redis_ledger(gateway, shm_ledger_)),
       spool_(spool_config(*gateway.spool)),
       fsync_(gateway.spool->fsync),
@@ -91,6 +112,9 @@ Worker::Worker(const Gateway& gateway)
     }
     make_encodings();
     shm_ledger_.lapse_predecessors();
+    if (restorer_ != nullptr) {
+        restorer_->start(*redis_ledger_);
+    }
     housekeeping_.arm(kHousekeepingMs);
 }
 

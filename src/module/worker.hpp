@@ -12,6 +12,7 @@
 #include "llm/tokenizer/encoding.hpp"
 #include "module/alerts.hpp"
 #include "module/gateway.hpp"
+#include "module/restorer.hpp"
 #include "module/slot_queue.hpp"
 #include "spend/postgres_writer.hpp"
 #include "spend/refusal_sums.hpp"
@@ -63,6 +64,7 @@ class Worker {
 
     io::TurnQueue turns_;  // outlives those who wait
     ledger::ShmLedger shm_ledger_;
+    std::unique_ptr<Restorer> restorer_;  // of one worker with llm_redis and llm_postgres
     std::unique_ptr<ledger::RedisLedger> redis_ledger_;  // only with llm_redis
     spend::Spool spool_;
     const Fsync fsync_;

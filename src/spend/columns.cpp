@@ -71,6 +71,8 @@ constexpr std::array kColumns = {
     Column{"aborted", Kind::boolean, kFalse},
     Column{"cache_hit", Kind::boolean, kFalse},
     Column{"requests", Kind::number, kOne},
+    Column{"epoch", Kind::number, kNull},
+    Column{"budgets", Kind::texts, kNull},
 };
 
 constexpr std::string_view array_type(Kind kind) noexcept {

@@ -128,6 +128,21 @@ class Writer {
         out_.push_back(']');
     }
 
+    // Each as "<counter>@<start>-<end>".
+    void budgets(std::string_view member, std::span<const ChargedBudget> budgets) {
+        out_.append(member);
+        out_.push_back('[');
+        for (const ChargedBudget& budget : budgets) {
+            out_.append(&budget == budgets.data() ? "" : ",");
+            llm::append_json_string(out_, budget.counter);
+            out_.pop_back();
+            number("@", budget.start_ms);
+            number("-", budget.end_ms);
+            out_.push_back('"');
+        }
+        out_.push_back(']');
+    }
+
     void optional_ms(std::string_view member, int64_t value) {
         if (value >= 0) {
             number(member, value);
@@ -206,6 +221,10 @@ void append_json_line(std::string& out, const Row& row) {
     append_who(w, row);
     append_what(w, row);
     append_amounts(w, row);
+    if (row.epoch != 0) {
+        w.number(R"(,"epoch":)", static_cast<int64_t>(row.epoch));
+        w.budgets(R"(,"budgets":)", row.budgets);
+    }
 
     const auto crc = to_hex(crc32(std::string_view(out).substr(start)));
     out.append(kCrcMember);

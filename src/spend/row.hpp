@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,13 @@
 #include "llm/usage.hpp"
 
 namespace spend {
+
+// One of the counters that a cost was charged to. Window in Unix milliseconds.
+struct ChargedBudget {
+    std::string_view counter;  // printable ASCII
+    int64_t start_ms = 0;
+    int64_t end_ms = 0;
+};
 
 // One request, as it is spooled and stored. Views live as long as the call that is given the row.
 // Times are Unix milliseconds, durations milliseconds; -1: did not happen.
@@ -47,6 +55,10 @@ struct Row {
     bool aborted = false;  // the client left before the end, or the provider cut
     bool cache_hit = false;
     int64_t requests = 1;  // more: refused ones, alike, that are added up (refusal_sums.hpp)
+
+    // What the counters can be rebuilt from; neither is written without an epoch.
+    uint64_t epoch = 0;  // of the counters, when it was charged; 0: they are not rebuilt from rows
+    std::span<const ChargedBudget> budgets;
 };
 
 // A client chooses some of the texts: what is longer is cut (at a character), more tags are left

@@ -244,7 +244,7 @@ int redis(int port) {
             server.send(call(RedisOp::reserve, batch[i].first, batch[i].second));
         }
         for (size_t i = 0; i < kInFlight; ++i) {
-            if (server.receive().size() != 8 * (4 + 2 * 7)) {
+            if (server.receive().size() != 8 * (5 + 3 * 7)) {
                 std::fprintf(stderr, "not an answer\n");
                 return 1;
             }

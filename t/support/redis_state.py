@@ -27,7 +27,7 @@ def slots(client, name):
 def counters(client):
     """The counters' names."""
     names = [key.decode().removeprefix(PREFIX) for key in client.keys(PREFIX + "*")]
-    return sorted(n for n in names if not n.startswith(("hold:", "lease:")))
+    return sorted(n for n in names if not n.startswith(("hold:", "lease:", "epoch", "restorer")))
 
 
 def open_holds(client):

@@ -146,7 +146,8 @@ class Postgres:
         if not self._process:
             self.start()
         with psycopg.connect(self.conninfo) as connection:
-            connection.execute("TRUNCATE llm_spend, llm_spend_daily, llm_spend_daily_tag")
+            tables = "llm_spend, llm_spend_daily, llm_spend_daily_tag, llm_budget_spend"
+            connection.execute(f"TRUNCATE {tables}")
 
     def use_tls(self, key, certificate):
         for source, name in ((key, "server.key"), (certificate, "server.crt")):

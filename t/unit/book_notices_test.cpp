@@ -15,6 +15,8 @@ namespace {
 
 constexpr Owner kOwner{0, 1, 77};
 constexpr int64_t kDay = 86'400'000;
+constexpr Epoch kOld = 70;
+constexpr Epoch kNew = 60;
 
 std::string name_of(const Notice::Part& part) {
     return {part.name.data(), part.name_size};
@@ -28,8 +30,10 @@ class BookNotices : public testing::Test {
     bool ask(uint64_t id, std::vector<Claim> claims) {
         return book.ask(request(id), kOwner, claims, now);
     }
-    void hear(uint64_t id, Outcome outcome, std::vector<CounterState> states, int64_t at_us = 0) {
+    void hear(uint64_t id, Outcome outcome, std::vector<CounterState> states, int64_t at_us = 0,
+              Epoch epoch = kNoEpochs) {
         Decision decision;
+        decision.epoch = epoch;
         decision.outcome = outcome;
         decision.decided_us = at_us;
         std::copy(states.begin(), states.end(), decision.states.begin());
@@ -39,6 +43,10 @@ class BookNotices : public testing::Test {
     void observe(const Claim& claim, int64_t used, int64_t at_us) {
         ASSERT_TRUE(ask(++next_id, {claim}));
         hear(next_id, Outcome::denied, {{used, 0, 0}}, at_us);
+    }
+    void hear_epoch(Epoch epoch, int64_t at_us) {
+        ASSERT_TRUE(ask(++next_id, {slots.claim(9, 1)}));
+        hear(next_id, Outcome::denied, {{}}, at_us, epoch);
     }
     std::optional<Notice> next() { return book.next_notice(request(++next_id), now); }
     // The next debt, paid at once; 0: nothing to tell.
@@ -62,6 +70,112 @@ class BookNotices : public testing::Test {
     int64_t now = kStart;
     uint64_t next_id = 1'000'000;
 };
+
+// ---- epochs
+
+TEST_F(BookNotices, WithoutEpochsNothingBelongsToOne) {
+    EXPECT_EQ(reserve(1, {usd.claim(100, 40)}).epoch, kNoEpochs);
+    EXPECT_EQ(next()->epoch, kNoEpochs);
+    ASSERT_TRUE(ask(2, {usd.claim(100, 40)}));
+    hear(2, Outcome::admitted, {{40, 0, 0}}, 1, kNoEpochs);
+    book.settle(request(2), {15, 0, true});
+    EXPECT_EQ(next()->epoch, kNoEpochs);
+}
+
+TEST_F(BookNotices, WhatIsAdmittedBelongsToTheEpochOfItsAdmission) {
+    book.set_epochs(true);
+    EXPECT_EQ(reserve(1, {usd.claim(100, 40)}).epoch, kEpochUnknown);
+    EXPECT_EQ(next()->epoch, kEpochUnknown);
+    for (const uint64_t id : {2, 3, 4}) {
+        ASSERT_TRUE(ask(id, {usd.claim(1000, 40)}));
+    }
+    hear(2, Outcome::admitted, {{40, 0, 0}}, 1, kOld);
+    const Decision judged = book.judge_asked(request(3), std::vector{usd.claim(1000, 40)}, now);
+    EXPECT_EQ(judged.epoch, kOld);  // the last one heard of
+    hear(4, Outcome::admitted, {{40, 0, 0}}, 2, kNew);
+    hear(3, Outcome::admitted, {{40, 0, 0}}, 3, kNew);  // too late: it was judged
+    EXPECT_EQ(reserve(5, {usd.claim(1000, 40)}).epoch, kNew);
+    EXPECT_EQ(reserve(5, {usd.claim(1000, 40)}).epoch, kNew);
+    for (const uint64_t id : {2, 3, 4}) {
+        book.settle(request(id), {15, 0, true});
+        const auto notice = next();
+        EXPECT_EQ(notice->id, request(id));
+        EXPECT_EQ(notice->epoch, id == 4 ? kNew : kOld);
+        book.told(*notice);
+    }
+}
+
+TEST_F(BookNotices, AnEarlierAnswerThatComesLaterTellsNoEpoch) {
+    book.set_epochs(true);
+    const auto heard = [&](Epoch epoch, int64_t at_us) {
+        ask(++next_id, {usd.claim(100, 0)});
+        hear(next_id, Outcome::denied, {{0, 0, 0}}, at_us, epoch);
+        return reserve(++next_id, {usd.claim(100, 0)}).epoch;
+    };
+    EXPECT_EQ(heard(kNew, 50'000'000), kNew);
+    EXPECT_EQ(heard(kOld, 49'999'999), kNew);
+    EXPECT_EQ(heard(kOld, 50'000'000 - kReorderedUs), kOld);  // that clock was set back
+}
+
+TEST_F(BookNotices, MoneyThatIsOwedInAnEpochThatIsOverIsForgotten) {
+    book.set_epochs(true);
+    hear_epoch(kOld, 1);
+    reserve(1, {usd.claim(1000, 40), rate.claim(1000, 40)});
+    reserve(2, {usd.claim(1000, 3)});
+    const auto sent = next();  // 43 of money
+    ASSERT_TRUE(sent);
+    EXPECT_EQ(sent->epoch, kOld);
+    reserve(3, {usd.claim(1000, 5)});
+    hear_epoch(kNew, 2);
+    reserve(4, {usd.claim(1000, 7)});
+    book.told(*sent);                          // it does not matter any more
+    book.settle(request(1), {100, 90, true});  // its row will bring it; but the rate is owed
+    book.settle(request(4), {9, 0, true});
+    std::map<std::string, int64_t> paid;
+    while (const auto notice = next()) {
+        const bool is_money = notice->parts[0].unit == Unit::nano_usd;
+        EXPECT_EQ(notice->epoch, is_money ? kNew : kNoEpochs);
+        paid[name_of(notice->parts[0])] += notice->parts[0].actual;
+        book.told(*notice);
+    }
+    EXPECT_EQ(paid, (std::map<std::string, int64_t>{{usd.id.name, 9}, {rate.id.name, 90}}));
+    EXPECT_EQ(book.counts().untold, 0U);
+}
+
+TEST_F(BookNotices, EpochsGoWithTheConfiguration) {
+    book.set_epochs(true);
+    hear_epoch(kOld, 1);
+    book.set_epochs(true);
+    EXPECT_EQ(reserve(1, {usd.claim(100, 0)}).epoch, kOld);
+    book.set_epochs(false);
+    EXPECT_EQ(reserve(2, {usd.claim(100, 0)}).epoch, kNoEpochs);
+    hear_epoch(kNew, 2);
+    EXPECT_EQ(reserve(3, {usd.claim(100, 0)}).epoch, kNoEpochs);
+}
+
+// ---- windows that began by another clock
+
+TEST_F(BookNotices, AWindowKeepsTheStartThatItWasHeardToHave) {
+    const Meter daily{"global:usd:1d", Unit::nano_usd, {WindowKind::fixed, kDay}};
+    const auto start = [&] { return book.peek(daily.claim(0, 0), now).start_ms; };
+    reserve(1, {daily.claim(100, 1)});
+    EXPECT_EQ(start(), kStart);
+    for (const int64_t ahead : {-3'000, 2'000}) {  // of their clock
+        const int64_t theirs = now - kDay / 4 + ahead;
+        ask(++next_id, {daily.claim(100, 1)});
+        hear(next_id, Outcome::denied, {{1, kDay / 4 * 3, 0, theirs}}, (now + ahead) * 1000);
+        EXPECT_EQ(start(), theirs);
+        now += kDay / 4 * 3 - 1;
+        EXPECT_EQ(start(), theirs);
+        now += 1;
+        EXPECT_EQ(start(), theirs + kDay);
+        now += 5 * kDay;
+        EXPECT_EQ(start(), theirs + 6 * kDay);
+        now += kDay;
+    }
+    EXPECT_EQ(book.peek(usd.claim(0, 0), now).start_ms, now / kDay * kDay);
+    EXPECT_EQ(book.peek(rate.claim(0, 0), now).start_ms, 0);
+}
 
 TEST_F(BookNotices, ADebtIsWhatWasHeldAndThenCorrected) {
     reserve(1, {usd.claim(100, 40), slots.claim(3, 1)});

@@ -39,7 +39,7 @@ TEST(Columns, TakesWhatTheSpoolWrites) {
     ASSERT_TRUE(columns.add(line));
     EXPECT_EQ(columns.rows(), 2u);
     const auto& p = columns.parameters();
-    EXPECT_EQ(p.size(), 43u);
+    EXPECT_EQ(p.size(), 45u);
     EXPECT_STREQ(p[1], "{1700000000123,1700000000123}");
     EXPECT_STREQ(p[3], "{NULL,NULL}");
     EXPECT_STREQ(p[10], R"({"{\"x\",\"y z\"}","{\"x\",\"y z\"}"})");
@@ -58,6 +58,10 @@ TEST(Columns, DefaultsForMembersOfOtherVersions) {
     EXPECT_EQ(one("", "tags"), R"({"{}"})");
     EXPECT_EQ(one("", "held_nano_usd"), "{0}");
     EXPECT_EQ(one("", "stream"), "{f}");
+    EXPECT_EQ(one("", "epoch"), "{NULL}");
+    EXPECT_EQ(one("", "budgets"), "{NULL}");
+    EXPECT_EQ(one(R"("epoch":9007199254740991)", "epoch"), "{9007199254740991}");
+    EXPECT_EQ(one(R"("budgets":["a@1-2","b@3-4"])", "budgets"), R"({"{\"a@1-2\",\"b@3-4\"}"})");
     EXPECT_EQ(one("", "requests"), "{1}");
     EXPECT_EQ(one(R"("new":{"team":"a","x":[[1,{"team":"b"}]]},"later":[1,"a"])", "team"),
               R"({""})");

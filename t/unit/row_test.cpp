@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <yajl/yajl_tree.h>
 
+#include <array>
 #include <memory>
 
 namespace {
@@ -129,6 +130,27 @@ TEST(Row, EveryMemberIsWritten) {
     ASSERT_TRUE(YAJL_IS_ARRAY(array));
     ASSERT_EQ(YAJL_GET_ARRAY(array)->len, 2u);
     EXPECT_STREQ(YAJL_GET_STRING(YAJL_GET_ARRAY(array)->values[1]), "a\"b");
+}
+
+TEST(Row, BudgetsAreNamedWithTheirWindows) {
+    const std::array<spend::ChargedBudget, 2> budgets{
+        {{"by:\"a\":usd:1mo@Europe/Berlin", 1'763'000'000'000, 1'765'000'000'000},
+         {"global:usd:1d", 0, 86'400'000}}};
+    spend::Row row;
+    row.budgets = budgets;
+    EXPECT_EQ(line_of(row), line_of({}));  // nobody brings them back
+    row.epoch = (uint64_t{1} << 53) - 1;
+    const std::string line = line_of(row);
+    EXPECT_TRUE(spend::verify_json_line(line));
+    const Tree tree = parse(line);
+    ASSERT_TRUE(tree);
+    EXPECT_EQ(number(tree, "epoch"), "9007199254740991");
+    const yajl_val array = member(tree, "budgets");
+    ASSERT_TRUE(YAJL_IS_ARRAY(array));
+    ASSERT_EQ(YAJL_GET_ARRAY(array)->len, 2u);
+    EXPECT_STREQ(YAJL_GET_STRING(YAJL_GET_ARRAY(array)->values[0]),
+                 "by:\"a\":usd:1mo@Europe/Berlin@1763000000000-1765000000000");
+    EXPECT_STREQ(YAJL_GET_STRING(YAJL_GET_ARRAY(array)->values[1]), "global:usd:1d@0-86400000");
 }
 
 TEST(Row, EmptyRowIsWhole) {
