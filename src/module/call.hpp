@@ -126,6 +126,7 @@ class Call final : public ledger::Waiter,
     bool hold_open = false;     // to be settled exactly once
     bool finished = false;      // settled and recorded
     bool unrecorded = false;    // refused for want of room for rows: makes none itself
+    bool recorded = false;      // its row is in the spool
     bool awaits_disk = false;   // for its row, before the end of its answer goes out
 
     // How it was answered.

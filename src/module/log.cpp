@@ -136,13 +136,13 @@ void settle_and_record(Call& call) {
     const std::string decision = decision_name(call);
     spend::Row row = make_row(call, charge, tags, decision);
     if (call.attempts == 0) {
-        Worker::current().record_refusal(row);
+        call.recorded = Worker::current().record_refusal(row);
         return;
     }
     const auto budgets = charged_budgets(call, spared_claims(call), charge.cost.total());
     row.budgets = budgets;
     row.epoch = budgets.empty() ? ledger::kNoEpochs : call.decision.epoch;
-    Worker::current().record(row);
+    call.recorded = Worker::current().record(row);
 }
 
 }  // namespace
@@ -160,13 +160,8 @@ void finish(Call& call) noexcept {
 
 void await_disk(Call& call) noexcept {
     spend::SyncQueue* syncs = Worker::current().syncs();
-    if (syncs == nullptr) {
-        return;
-    }
-    try {
+    if (syncs != nullptr && call.recorded) {
         call.awaits_disk = syncs->wait(call);
-    } catch (const std::bad_alloc&) {
-        // the row goes to disk with the next one
     }
 }
 

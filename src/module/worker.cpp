@@ -187,10 +187,9 @@ bool Worker::record(const spend::Row& row) noexcept {
     return true;
 }
 
-void Worker::record_refusal(const spend::Row& row) {
+bool Worker::record_refusal(const spend::Row& row) {
     if (!sums_refusals_) {
-        record(row);
-        return;
+        return record(row);
     }
     if (refusals_.full()) {
         record_refusals();
@@ -199,6 +198,7 @@ void Worker::record_refusal(const spend::Row& row) {
     if (!refusals_due_.armed()) {
         refusals_due_.arm(kRefusalsMs);
     }
+    return false;
 }
 
 void Worker::record_refusals() noexcept {

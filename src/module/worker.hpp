@@ -36,8 +36,8 @@ class Worker {
     ledger::Ledger& ledger() noexcept;
     // Spools the row, from where it goes to Postgres. False: it could not be written, logged.
     bool record(const spend::Row& row) noexcept;
-    // That of a request that no provider was asked for: likewise, or added up with others.
-    void record_refusal(const spend::Row& row);
+    // That of a request that no provider was asked for: likewise, or added up with others (false).
+    bool record_refusal(const spend::Row& row);
     // Rows that are recorded now are waited for before their answers end; nullptr: they are not.
     spend::SyncQueue* syncs() noexcept { return syncs_.get(); }
     // Rows can be written: admit requests only while this holds.

@@ -2,32 +2,29 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <stdexcept>
 
 namespace spend {
 
 SyncQueue::SyncQueue(Spool& spool) : spool_(spool), watcher_(*this) {
+    ngx_queue_init(&waiters_);
     if (!watcher_.attach(spool_.synced_event()) || !watcher_.want_read(true)) {
         throw std::runtime_error("no free connection");
     }
 }
 
-bool SyncQueue::wait(Waiter& waiter) {
+bool SyncQueue::wait(Waiter& waiter) noexcept {
     const uint64_t rows = spool_.counters().rows_appended;
     if (!spool_.sync() || spool_.rows_synced() >= rows) {
         return false;
     }
-    waiting_.push_back({&waiter, rows});
+    waiter.rows_ = rows;
+    ngx_queue_insert_tail(&waiters_, &waiter.link_.queue);
     return true;
 }
 
-void SyncQueue::leave(const Waiter& waiter) noexcept {
-    const auto place = std::find_if(waiting_.begin(), waiting_.end(),
-                                    [&](const Place& p) { return p.waiter == &waiter; });
-    if (place != waiting_.end()) {
-        place->waiter = nullptr;
-    }
+void SyncQueue::leave(Waiter& waiter) noexcept {
+    ngx_queue_remove(&waiter.link_.queue);
 }
 
 void SyncQueue::on_readable() noexcept {
@@ -36,12 +33,15 @@ void SyncQueue::on_readable() noexcept {
         return;
     }
     const bool works = spool_.sync();
-    while (!waiting_.empty() && (!works || waiting_.front().rows <= spool_.rows_synced())) {
-        Waiter* waiter = waiting_.front().waiter;
-        waiting_.pop_front();
-        if (waiter != nullptr) {
-            waiter->on_synced();
+    while (!ngx_queue_empty(&waiters_)) {
+        ngx_queue_t* head = ngx_queue_head(&waiters_);
+        const auto* link = ngx_queue_data(head, Waiter::Link, queue);
+        Waiter& first = *link->waiter;
+        if (works && first.rows_ > spool_.rows_synced()) {
+            return;
         }
+        leave(first);
+        first.on_synced();
     }
 }
 

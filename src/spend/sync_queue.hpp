@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 
 #include "io/fd_watcher.hpp"
 #include "spend/spool.hpp"
@@ -20,6 +19,15 @@ class SyncQueue final : private io::FdWatcher::Handler {
 
       protected:
         ~Waiter() = default;
+
+      private:
+        friend SyncQueue;
+        struct Link {
+            ngx_queue_t queue;
+            Waiter* waiter;
+        };
+        Link link_{{}, this};
+        uint64_t rows_ = 0;  // that have to be on disk; never less than those in front
     };
 
     // The spool `syncs` and lives longer. Throws std::runtime_error without a free connection.
@@ -29,22 +37,17 @@ class SyncQueue final : private io::FdWatcher::Handler {
 
     // Until all rows appended so far are on disk. False: there is nothing to wait for. It must not
     // be waiting already, and must leave() before it is destroyed.
-    bool wait(Waiter& waiter);
-    void leave(const Waiter& waiter) noexcept;
+    bool wait(Waiter& waiter) noexcept;
+    void leave(Waiter& waiter) noexcept;
 
   private:
-    struct Place {
-        Waiter* waiter;  // nullptr: has left
-        uint64_t rows;   // that have to be on disk; never less than those in front
-    };
-
     void on_readable() noexcept override;
     void on_writable() noexcept override {}
     void on_worker_closing() noexcept override {}
 
     Spool& spool_;
     io::FdWatcher watcher_;
-    std::deque<Place> waiting_;
+    ngx_queue_t waiters_;
 };
 
 }  // namespace spend
