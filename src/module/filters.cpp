@@ -157,20 +157,32 @@ ngx_int_t send(Response& response, ngx_chain_t* out) noexcept {
     return rc;
 }
 
-// nginx keeps the request for as long as a filter has something of it.
-constexpr unsigned kBuffered = 0x08;  // as image_filter, which has no business here
+// nginx keeps the request for as long as a filter has something of it. A bit of the connection, not
+// of the request: only that has an answer that goes on without buffering ask the filters for more.
+constexpr unsigned kBuffered = 0x80;  // no other filter's, and none of NGX_LOWLEVEL_BUFFERED
 
 ngx_int_t hold(Response& response, ngx_chain_t* out) noexcept {
     if (ngx_chain_add_copy(response.r->pool, &response.held, out) != NGX_OK) {
         return NGX_ERROR;
     }
-    response.r->buffered |= kBuffered;
+    response.r->connection->buffered |= kBuffered;
     return NGX_AGAIN;
 }
 
 ngx_int_t send_held(Response& response) noexcept {
-    response.r->buffered &= ~kBuffered;
+    response.r->connection->buffered &= ~kBuffered;
     return send(response, std::exchange(response.held, nullptr));
+}
+
+// What was passed on before goes on its way.
+ngx_int_t flush(Response& response) noexcept {
+    ngx_http_request_t* r = response.r;
+    const bool holds = response.held != nullptr;
+    if (holds && r->connection->buffered == kBuffered) {
+        return NGX_AGAIN;  // there is nothing, which nginx's last filter takes for a mistake
+    }
+    const ngx_int_t rc = next_body_filter(r, nullptr);
+    return rc == NGX_OK && holds ? NGX_AGAIN : rc;
 }
 
 // The end waits for the row, and for the disk if that is wanted: an answer that the client has
@@ -180,7 +192,7 @@ ngx_int_t pass_on(Response& response, ngx_chain_t* out) noexcept {
     if (call == nullptr) {
         return send(response, out);
     }
-    if (!call->finished && (call->is_complete() || has_last(out))) {
+    if (!call->finished && (call->is_complete() || response.ended() || has_last(out))) {
         finish(*call);
         await_disk(*call);
     }
@@ -247,7 +259,9 @@ ngx_int_t edit(Response& response, ngx_chain_t* in) {
         return NGX_OK;  // all of it is held back or hidden
     }
     const ngx_int_t rc = pass_on(response, out);
-    response.recycle(out);
+    if (response.held == nullptr) {
+        response.recycle(out);
+    }
     return rc;
 }
 
@@ -287,12 +301,11 @@ ngx_int_t filter_body(Response& response, ngx_chain_t* in) {
         case Response::Mode::edited:
             return edit(response, in);
         case Response::Mode::observed:
-            for (ngx_chain_t* link = in; link != nullptr; link = link->next) {
-                response.observe(link->buf);
-            }
-            return pass_on(response, in);
         case Response::Mode::passed:
             break;
+    }
+    for (ngx_chain_t* link = in; link != nullptr; link = link->next) {
+        response.observe(link->buf);
     }
     return pass_on(response, in);
 }
@@ -308,8 +321,7 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in) noexcept {
         }
     }
     if (in == nullptr && !response->is_drained()) {
-        const ngx_int_t rc = next_body_filter(r, nullptr);
-        return rc == NGX_OK && response->held != nullptr ? NGX_AGAIN : rc;
+        return flush(*response);
     }
     try {
         return filter_body(*response, in);

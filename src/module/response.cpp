@@ -26,6 +26,7 @@ std::string_view bytes_of(const ngx_buf_t* buf) noexcept {
 
 void Response::begin() {
     call->provider_status = static_cast<int>(r->headers_out.status);
+    left_ = r->headers_out.content_length_n;
     if (call->provider_status >= NGX_HTTP_SPECIAL_RESPONSE ||
         r->headers_out.content_encoding != nullptr) {
         return;
@@ -42,8 +43,7 @@ void Response::begin() {
         r->upstream->buffering = 0;
     } else if (has_media_type(r, "application/json")) {
         call->tap.emplace<llm::JsonTap>();
-        left_ = r->headers_out.content_length_n;
-        const bool keep = r->headers_out.content_length_n <= static_cast<off_t>(kMostKept);
+        const bool keep = left_ <= static_cast<off_t>(kMostKept);
         mode = keep && !r->header_only ? Mode::delayed : Mode::observed;
     } else {
         return;
@@ -59,26 +59,27 @@ void Response::note_first_output(const llm::ResponseFacts& facts) noexcept {
 }
 
 // A client that was told the length has the whole answer before nginx sends an end of it.
-void Response::read_json(llm::JsonTap& json, std::string_view bytes, bool last) noexcept {
-    if (json_ended_) {
-        return;
-    }
-    json.feed(bytes);
-    left_ -= static_cast<off_t>(bytes.size());
-    json_ended_ = last || left_ == 0;
-    if (json_ended_) {
-        json.finish();
-    }
-    note_first_output(json.facts());
+bool Response::ends_with(const ngx_buf_t* buf) noexcept {
+    left_ -= ngx_buf_size(buf);
+    ended_ = buf->last_buf || left_ == 0;
+    return ended_;
 }
 
 void Response::observe(const ngx_buf_t* buf) {
+    if (ended_) {
+        return;
+    }
+    const bool ends = ends_with(buf);
     const std::string_view bytes = bytes_of(buf);
     if (auto* json = std::get_if<llm::JsonTap>(&call->tap)) {
-        read_json(*json, bytes, buf->last_buf);
+        json->feed(bytes);
+        if (ends) {
+            json->finish();
+        }
+        note_first_output(json->facts());
     } else if (auto* sse = std::get_if<llm::SseTap>(&call->tap)) {
         sse->pass(bytes);
-        if (buf->last_buf) {
+        if (ends) {
             sse->finish();
         }
         note_first_output(sse->facts());

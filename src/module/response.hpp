@@ -29,6 +29,8 @@ class Response {
     void begin();
     // Reads what is in the buffer, without moving its positions.
     void observe(const ngx_buf_t* buf);
+    // The last byte of the length that the provider announced, or of the answer, was observed.
+    bool ended() const noexcept { return ended_; }
     // Keeps what is in the buffer for the end.
     void keep(const ngx_buf_t* buf);
     // Counts a whole kept answer that told no usage.
@@ -48,12 +50,12 @@ class Response {
     ngx_chain_t* held = nullptr;
 
   private:
-    void read_json(llm::JsonTap& json, std::string_view bytes, bool last) noexcept;
+    bool ends_with(const ngx_buf_t* buf) noexcept;
     void note_first_output(const llm::ResponseFacts& facts) noexcept;
     ngx_chain_t* own_buffer(std::string_view bytes, const ngx_buf_t* like);
 
-    off_t left_ = -1;  // bytes of a JSON answer that are still to come; < 0: unknown
-    bool json_ended_ = false;
+    off_t left_ = -1;  // bytes of the answer that are still to come; < 0: unknown
+    bool ended_ = false;
 
     ngx_chain_t* free_ = nullptr;
     ngx_chain_t* busy_ = nullptr;
