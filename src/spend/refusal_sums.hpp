@@ -36,8 +36,8 @@ class RefusalSums {
     }
 
   private:
-    // Identity, endpoint, model, error kind, decision.
-    using Kind = std::tuple<const llm::Identity*, std::string_view, std::string_view,
+    // Identity, endpoint, model, status, error kind, decision.
+    using Kind = std::tuple<const llm::Identity*, std::string_view, std::string_view, int,
                             std::string_view, std::string_view>;
 
     std::string_view keep(std::string_view text);

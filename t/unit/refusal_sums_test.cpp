@@ -33,7 +33,7 @@ TEST(RefusalSums, AddsUpWhatIsAlike) {
     for (int64_t i = 0; i < 10; ++i) {
         std::string soon_gone = "budget_exceeded";
         std::string customer = "customer " + std::to_string(i);
-        spend::Row row = refusal(kAlice, soon_gone, 1000 + i);
+        spend::Row row = refusal(kAlice, soon_gone, i == 0 ? 1005 : 1000 + i);
         row.customer = customer;
         row.requested_model = customer;
         sums.add(row);
@@ -48,7 +48,7 @@ TEST(RefusalSums, AddsUpWhatIsAlike) {
         EXPECT_EQ(row.requested_model, "gpt-4o");
         EXPECT_EQ(row.customer, "");
         EXPECT_EQ(row.tags, &kAlice.tags);
-        EXPECT_EQ(row.started_ms, 1000);
+        EXPECT_EQ(row.started_ms, 1001);  // it waited, and was refused after the first one
         EXPECT_EQ(row.ended_ms, 1010);
     });
     EXPECT_EQ(requests, 10);
@@ -66,7 +66,10 @@ TEST(RefusalSums, KeepsApartWhatDiffers) {
     spend::Row other_endpoint = refusal(kAlice, "budget_exceeded");
     other_endpoint.endpoint = "embeddings";
     sums.add(other_endpoint);
-    EXPECT_EQ(taken(sums).size(), 5u);
+    spend::Row other_status = refusal(kAlice, "budget_exceeded");
+    other_status.status = 402;
+    sums.add(other_status);
+    EXPECT_EQ(taken(sums).size(), 6u);
     EXPECT_TRUE(taken(sums).empty());
 }
 
