@@ -5,19 +5,17 @@ import gzip
 import json
 import random
 import socket
-import subprocess
 import threading
 import time
 
 import httpx
 import pytest
 
-from support import gateway as gateway_module
 from support.calls import CHAT, chat
 from support.gateway import bearer, parse_row
 from support.load import fire
 from support.nginx_conf import KEY, provider
-from support.paths import PRELOAD, TESTS
+from support.preload import preload
 from support.raw_provider import http_answer, raw_provider, taken
 from support.waiting import wait_until
 
@@ -27,13 +25,9 @@ BODY = chat("One two three", max_tokens=5)
 @pytest.fixture
 def sync_log(tmp_path, monkeypatch):
     """Gateways get a disk whose every sync takes 0.5 s and is written to this file."""
-    shim = tmp_path / "slow_sync.so"
-    source = TESTS / "support/slow_sync.c"
     log = tmp_path / "sync.log"
     log.touch()
-    options = ["-shared", "-fPIC", "-O1", f'-DSYNC_LOG="{log}"']
-    subprocess.run(["cc", *options, source, "-o", shim], check=True)
-    monkeypatch.setattr(gateway_module, "PRELOAD", f"{PRELOAD} {shim}".strip())
+    preload(monkeypatch, tmp_path, "slow_sync.c", SYNC_LOG=log)
     return log
 
 

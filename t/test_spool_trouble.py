@@ -9,6 +9,7 @@ import pytest
 
 from support.calls import CHAT, assert_openai_error, chat
 from support.nginx_conf import KEY
+from support.preload import preload
 from support.waiting import wait_until
 
 
@@ -91,3 +92,38 @@ def test_zone_of_any_size(gateway, mock, size):
     assert one.client.post(CHAT, json=chat()).status_code == 200
     one.reload()
     assert one.client.post(CHAT, json=chat()).status_code == 200
+
+
+@pytest.fixture
+def disk(tmp_path, monkeypatch):
+    """The spool's disk fails to write, or to sync, while a file of that name is in this directory."""
+    flags = {"NO_WRITE": tmp_path / "write", "NO_SYNC": tmp_path / "sync"}
+    preload(monkeypatch, tmp_path, "failing_disk.c", **flags)
+    return tmp_path
+
+
+@pytest.mark.parametrize("policy", ["full=reject", "full=drop_oldest"])
+def test_disk_that_fails_admits_nobody(gateway, mock, disk, policy):
+    """The rows of requests under way are lost, and told; no more are put at risk."""
+    one = gateway(spool_options=policy)
+    assert one.client.post(CHAT, json=chat()).status_code == 200
+    one.wait_row()
+    (disk / "write").touch()
+    one.client.post(CHAT, json=chat())
+    wait_until(lambda: "cannot append to" in one.error_log, "the log tells")
+    before = mock.count()
+    for _ in range(10):
+        assert_openai_error(one.client.post(CHAT, json=chat()), 503)
+    assert mock.count() == before
+    (disk / "write").unlink()
+    assert one.client.post(CHAT, json=chat()).status_code == 200
+    one.wait_rows(2)
+
+
+@pytest.mark.parametrize("fsync", ["50ms", "always"])
+def test_disk_that_cannot_sync_is_told_and_holds_nobody_up(gateway, mock, disk, fsync):
+    one = gateway(spool_options=f"fsync={fsync}")
+    (disk / "sync").touch()
+    assert one.client.post(CHAT, json=chat(), timeout=5).status_code == 200
+    one.wait_row()
+    wait_until(lambda: "llm spool: cannot sync" in one.error_log, "the log tells")

@@ -201,6 +201,12 @@ bool Segment::append(std::string_view line) noexcept {
     return false;
 }
 
+bool Segment::can_grow(uint64_t bytes) noexcept {
+    return ::fallocate(fd_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(size_),
+                       static_cast<off_t>(bytes)) == 0 ||
+           errno == EOPNOTSUPP || errno == EINTR;
+}
+
 ssize_t Segment::read_at(uint64_t offset, char* to, size_t bytes) const noexcept {
     const uint64_t left = size_ > offset ? size_ - offset : 0;
     ssize_t n = 0;

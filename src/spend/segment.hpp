@@ -31,6 +31,9 @@ class Segment {
     // before; if even that failed it is `damaged` and must not be appended to again.
     bool append(std::string_view line) noexcept;
     bool damaged() const noexcept { return damaged_; }
+    // The disk takes so many bytes more, as far as it tells without a write; else errno. Those are
+    // set aside for this file.
+    bool can_grow(uint64_t bytes) noexcept;
 
     // Up to `bytes` bytes from `offset` on, less at the end; -1 with errno.
     ssize_t read_at(uint64_t offset, char* to, size_t bytes) const noexcept;

@@ -17,6 +17,7 @@ namespace {
 
 constexpr int64_t kCheckLinkEveryMs = 100;
 constexpr int64_t kReportEveryMs = 1000;
+constexpr uint64_t kTrialBytes = 64 * 1024;  // rows of some requests
 
 // Whole segments are given back: with large ones a few busy workers would fill a small spool.
 SpoolConfig fitted(SpoolConfig config) {
@@ -79,14 +80,28 @@ bool Spool::claim_and_write() {
 }
 
 bool Spool::write_line() {
-    if (!active_->append(line_)) {
-        error_ = "cannot append to \"" + config_.directory + "/" + active_->name() +
-                 "\": " + std::strerror(errno);
+    write_failed_ = !active_->append(line_);
+    if (write_failed_) {
+        report_append_error(errno);
         return false;
     }
     room_.wrote(line_.size());
     unsynced_ = disk_.has_value();
     return true;
+}
+
+// A disk that is read-only or broken, or a quota, tells by nothing else than a write.
+bool Spool::takes_rows_again() {
+    write_failed_ = write_failed_ && !active_->can_grow(kTrialBytes);
+    if (write_failed_) {
+        report_append_error(errno);
+    }
+    return !write_failed_;
+}
+
+void Spool::report_append_error(int error) {
+    error_ = "cannot append to \"" + config_.directory + "/" + active_->name() +
+             "\": " + std::strerror(error);
 }
 
 bool Spool::open_segment() {
@@ -103,9 +118,6 @@ bool Spool::open_segment() {
 bool Spool::sync() noexcept {
     if (!disk_) {
         return true;
-    }
-    if (const int error = disk_->take_error(); error != 0) {
-        report_sync_error(error);
     }
     if (!disk_->idle()) {
         return true;
@@ -152,7 +164,7 @@ bool Spool::has_reserve() noexcept {
     try {
         close_if_unlinked(monotonic_ms());
         if (drops_oldest() || room_.has_reserve()) {
-            return open_segment();
+            return open_segment() && takes_rows_again();
         }
         error_ = "the spool \"" + config_.directory + "\" is nearly full (max_size or the disk)";
     } catch (const std::exception&) {
@@ -193,6 +205,9 @@ void Spool::close_active() noexcept {
 }
 
 std::string Spool::take_error() {
+    if (const int error = disk_ ? disk_->take_error() : 0; error != 0) {
+        report_sync_error(error);
+    }
     if (error_.empty()) {
         return {};
     }

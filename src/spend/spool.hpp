@@ -45,8 +45,9 @@ class Spool {
     // False: the row is not recorded, the spool is as it was, and the next append tries again.
     bool append(const Row& row) noexcept;
 
-    // Rows of requests that are admitted now can be written: there is an open segment, and room for
-    // those of requests under way too.
+    // Rows of requests that are admitted now can be written: there is an open segment, the last
+    // write did not fail or another one would not, and there is room for those of requests under
+    // way too.
     bool has_reserve() noexcept;
 
     // Rows were appended that no `sync` has taken yet.
@@ -95,6 +96,8 @@ class Spool {
     void report_sync_error(int error) noexcept;
     bool claim_and_write();
     bool write_line();
+    bool takes_rows_again();
+    void report_append_error(int error);
     void close_if_unlinked(int64_t now_ms);
 
     SpoolConfig config_;
@@ -102,6 +105,7 @@ class Spool {
     std::unique_ptr<Segment> active_;
     std::vector<std::unique_ptr<Segment>> closed_;
     bool keeps_closed_ = false;
+    bool write_failed_ = false;  // of the last line
     std::optional<DiskSync> disk_;
     bool unsynced_ = false;     // rows of active_
     uint64_t rows_posted_ = 0;  // to disk_
