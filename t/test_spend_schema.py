@@ -236,3 +236,36 @@ def test_columns_of_litellm(gateway, mock, postgres):
     }
     assert {name: log[name] for name in expected} == expected
     assert log["request_duration_ms"] >= 0
+
+
+def test_a_clock_that_was_set_breaks_no_report(postgres):
+    """Rows that end years after, or before, they began."""
+    now = datetime.datetime.now(datetime.UTC)
+    years = datetime.timedelta(days=20_000)
+    with psycopg.connect(postgres.conninfo) as connection:
+        for began, ended in ((now - years, now), (now, now - years)):
+            connection.execute(ROW, row(at=began))
+            connection.execute("UPDATE llm_spend SET ended_at = %s WHERE ended_at IS NULL", [ended])
+    durations = query(postgres.conninfo, "SELECT request_duration_ms FROM litellm_spend_logs ORDER BY 1")
+    assert durations == [(0,), (2**31 - 1,)]
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/Sao_Paulo", "Pacific/Kiritimati"])
+def test_partitions_are_days_of_utc_in_any_session(database, zone):
+    """Zone names as this date style writes them, "IST", mean another zone when they are read."""
+    name = database.rpartition("dbname=")[2]
+    run(database, f"ALTER DATABASE {name} SET timezone = '{zone}'")
+    run(database, f"ALTER DATABASE {name} SET datestyle = 'SQL, DMY'")
+    apply_schema(database)
+    for day in ("2024-02-29", "2018-11-04", "2025-03-30"):
+        noon = datetime.datetime.fromisoformat(day + "T12:00:00+00:00")
+        halves = [noon + datetime.timedelta(hours=hours) for hours in (-12, 11.999)]
+        with psycopg.connect(database) as connection:
+            for at in halves:
+                connection.execute(ROW, row(at=at))
+            connection.execute("SELECT llm_spend_make_partition(%s::date)", [day])
+        part = "llm_spend_" + day.replace("-", "")
+        assert query(database, f"SELECT count(*) FROM {part}") == [(2,)]
+        with psycopg.connect(database) as connection:
+            connection.execute(ROW, row(at=halves[1]))
+        assert query(database, f"SELECT count(*) FROM {part}") == [(3,)]

@@ -66,8 +66,9 @@ CREATE TABLE IF NOT EXISTS llm_spend_default PARTITION OF llm_spend DEFAULT;
 
 -- Makes the partition of one day (UTC), "llm_spend_20250131", and moves the rows of that day that the
 -- default partition holds. False: it was there.
+-- Its bounds pass through text, and other date styles write zones by names that may mean another one.
 CREATE OR REPLACE FUNCTION llm_spend_make_partition(day date) RETURNS boolean
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET datestyle = 'ISO' AS $$
 DECLARE
     part  text := 'llm_spend_' || to_char(day, 'YYYYMMDD');
     begin_at timestamptz := day::timestamp AT TIME ZONE 'UTC';

@@ -1,6 +1,7 @@
 -- The columns of LiteLLM_SpendLogs (BerriAI/litellm, schema.prisma), so that reports made for it go on
 -- working: times are UTC without a zone, model is the deployment's and model_group the logical one.
--- What this gateway does not keep (prompts, answers, addresses) is empty, as there by default.
+-- What this gateway does not keep (prompts, answers, addresses) is empty, as there by default. A duration
+-- is kept within its type: a clock that is set meanwhile can make it anything.
 
 CREATE OR REPLACE VIEW litellm_spend_logs AS
 SELECT request_id::text                                        AS request_id,
@@ -17,7 +18,8 @@ SELECT request_id::text                                        AS request_id,
        completion_tokens,
        (started_at AT TIME ZONE 'UTC')::timestamp(3)           AS "startTime",
        (ended_at AT TIME ZONE 'UTC')::timestamp(3)             AS "endTime",
-       (extract(epoch FROM ended_at - started_at) * 1000)::int AS request_duration_ms,
+       least(greatest(extract(epoch FROM ended_at - started_at) * 1000, 0), 2147483647)::int
+                                                               AS request_duration_ms,
        (started_at AT TIME ZONE 'UTC' + ttft_ms * interval '1 millisecond')::timestamp(3)
                                                                AS "completionStartTime",
        substr(deployment, length(provider) + 2)                AS model,
