@@ -1,9 +1,11 @@
 """The tables: daily sums that count each row once, partitions that come and go, views, migrations."""
 
 import concurrent.futures
+import contextlib
 import datetime
 import random
 import subprocess
+import threading
 import uuid
 
 import psycopg
@@ -269,3 +271,34 @@ def test_partitions_are_days_of_utc_in_any_session(database, zone):
         with psycopg.connect(database) as connection:
             connection.execute(ROW, row(at=halves[1]))
         assert query(database, f"SELECT count(*) FROM {part}") == [(3,)]
+
+
+def test_migration_beside_writers_and_readers(database):
+    """Nobody deadlocks with it: who stores rows, who reads reports, and the upkeep of partitions."""
+    apply_schema(database)
+    done = threading.Event()
+
+    def repeat(sql, arguments=lambda: None):
+        times = 0
+        with psycopg.connect(database, autocommit=True) as connection:
+            while not done.is_set():
+                with contextlib.suppress(psycopg.errors.LockNotAvailable):  # upkeep waits not for long
+                    connection.execute(sql, arguments())
+                times += 1
+        return times
+
+    far = datetime.datetime(2100, 1, 1, tzinfo=datetime.UTC)
+    readers = ["llm_spend_usd", "litellm_spend_logs", "cost_tracking_daily"]
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        writers = [pool.submit(repeat, ROW, lambda at=at: row(at=at)) for at in (None, far)]
+        reports = [pool.submit(repeat, f"SELECT count(*) FROM {view}") for view in readers]
+        reports.append(pool.submit(repeat, "SELECT llm_spend_tend(25, 30)"))
+        try:
+            for _ in range(8):
+                run(database, f"DROP TABLE {partition_of(20)}")
+                apply_schema(database)
+        finally:
+            done.set()
+        stored = sum(writer.result() for writer in writers)
+        assert all(report.result() for report in reports)
+    assert query(database, f"SELECT {SUMS} FROM llm_spend_daily") == [(stored, stored * 7, stored)]

@@ -1,6 +1,9 @@
 -- Spend rows of the gateway: one for each request. May be run again at any time; scripts/apply-schema
 -- does so under a lock and in one transaction.
 
+-- First, for a gateway that makes or drops a partition holds locks that are wanted below.
+SELECT pg_advisory_xact_lock(hashtext('llm_spend_make_partitions'));
+
 CREATE TABLE IF NOT EXISTS llm_schema_version (
     version    integer     PRIMARY KEY,
     applied_at timestamptz NOT NULL DEFAULT now()
@@ -105,8 +108,6 @@ BEGIN
 END
 $$;
 
-SELECT llm_spend_make_partitions(30);
-
 -- Costs in dollars, exact. New columns go to the end of the table, hence of this view.
 CREATE OR REPLACE VIEW llm_spend_usd AS
 SELECT cost_nano_usd   * 0.000000001::numeric AS cost_usd,
@@ -116,5 +117,8 @@ SELECT cost_nano_usd   * 0.000000001::numeric AS cost_usd,
        held_nano_usd   * 0.000000001::numeric AS held_usd,
        llm_spend.*
 FROM llm_spend;
+
+-- Last: who reads the view has it before the partitions.
+SELECT llm_spend_make_partitions(30);
 
 INSERT INTO llm_schema_version (version) VALUES (1) ON CONFLICT DO NOTHING;
