@@ -1,6 +1,7 @@
 """scripts/spend-log: tail, sum and replay what the spool holds."""
 
 import json
+import shutil
 import subprocess
 import time
 
@@ -116,6 +117,24 @@ def test_mistakes_are_told(spool, tmp_path):
         said = spend_log(*arguments, status=2).stderr
         assert "usage:" in said
         assert "Traceback" not in said
+
+
+def test_what_cannot_be_read_is_told(spool):
+    (spool / "1700000000000-1-2.jsonl").mkdir()
+    for arguments in (["tail"], ["sum"], ["replay", "--into", "host=127.0.0.1 port=1"]):
+        done = spend_log(*arguments, spool, status=1)
+        assert "1700000000000-1-2.jsonl: Is a directory" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_tail_ends_with_its_directory(spool):
+    command = [ROOT / "scripts/spend-log", "tail", "-f", "-n", "1", spool]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tail:
+        assert tail.stdout.readline()
+        shutil.rmtree(spool)
+        _, said = tail.communicate(timeout=10)
+    assert said == f"spend-log: {spool}: No such file or directory\n"
+    assert tail.returncode == 1
 
 
 def test_replay_fails_without_a_database(spool):
