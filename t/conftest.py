@@ -6,6 +6,7 @@ import pytest
 from support.gateway import Gateway
 from support.mock import MockProvider
 from support.nginx_conf import KEY, Settings, provider
+from support.preload import preload
 from support.servers import Postgres, Redis
 
 
@@ -94,3 +95,12 @@ def openai_client():
     yield make
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def sync_log(tmp_path, monkeypatch):
+    """Gateways get a disk whose every sync takes 0.5 s and is written to this file."""
+    log = tmp_path / "sync.log"
+    log.touch()
+    preload(monkeypatch, tmp_path, "slow_sync.c", SYNC_LOG=log)
+    return log

@@ -4,14 +4,12 @@ import concurrent.futures
 import json
 import random
 import socket
-import struct
 
-import h2.connection
-import h2.events
 import httpx
 import pytest
 
 from support.calls import CHAT, chat, stream_events, text_of
+from support.hang_up import Http2Client, hang_up
 from support.load import fire
 from support.nginx_conf import KEY
 from support.tokens import text_tokens
@@ -30,12 +28,6 @@ def connect(one):
     head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
     client.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
     return client
-
-
-def hang_up(client, reset):
-    if reset:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
 
 
 def leave_after(one, words, reset):
@@ -122,55 +114,16 @@ def test_refusal_of_a_provider_whose_client_left(gateway, mock):
     assert mock.count() == 1
 
 
-class Http2Client:
-    """One connection that streams, and can reset a stream."""
-
-    def __init__(self, one):
-        self._socket = socket.create_connection(("127.0.0.1", one.port_h2), timeout=20)
-        self._h2 = h2.connection.H2Connection()
-        self._h2.initiate_connection()
-
-    def post(self):
-        stream = self._h2.get_next_available_stream_id()
-        headers = {":method": "POST", ":scheme": "http", ":authority": "x", ":path": CHAT}
-        headers["authorization"] = f"Bearer {KEY}"
-        self._h2.send_headers(stream, headers.items())
-        self._h2.send_data(stream, json.dumps(BODY).encode(), end_stream=True)
-        return stream
-
-    def read(self, stream, enough=None):
-        """What comes of the stream's body, up to `enough` or its end."""
-        body = b""
-        while True:
-            self._socket.sendall(self._h2.data_to_send())
-            for event in self._h2.receive_data(self._socket.recv(65536)):
-                if isinstance(event, h2.events.DataReceived):
-                    self._h2.acknowledge_received_data(
-                        event.flow_controlled_length, event.stream_id
-                    )
-                    body += event.data if event.stream_id == stream else b""
-                ended = isinstance(event, h2.events.StreamEnded) and event.stream_id == stream
-                if ended or (enough and enough in body):
-                    return body
-
-    def reset(self, stream):
-        self._h2.reset_stream(stream)
-        self._socket.sendall(self._h2.data_to_send())
-
-    def close(self):
-        self._socket.close()
-
-
 def test_drain_over_http2(gateway, mock):
     mock.behave(reply=REPLY, chunk_delay_ms=20)
     one = gateway(server=DRAIN)
     client = Http2Client(one)
     for _ in range(3):  # the connection goes on
-        stream = client.post()
+        stream = client.post(BODY)
         client.read(stream, b"word1")
         client.reset(stream)
-    assert client.read(client.post()).endswith(b"[DONE]\n\n")
-    client.read(client.post(), b"word2")
+    assert client.read(client.post(BODY)).endswith(b"[DONE]\n\n")
+    client.read(client.post(BODY), b"word2")
     client.close()
     rows = one.wait_rows(5)
     assert {row["completion_tokens"] for row in rows} == {len(WORDS)}

@@ -221,6 +221,24 @@ def test_kill_9_under_load_loses_no_row(gateway, mock, postgres):
     assert len(ids) == len(set(ids))
 
 
+def test_sums_of_refusals_are_written_when_a_worker_ends(gateway, postgres, mock):
+    one = gateway(
+        spool_options="refused=summed",
+        limits=["key=* rpm=1"],
+        postgres=postgres.conninfo,
+        workers=2,
+        reuseport=True,
+    )
+    refused = lambda rows: sum(row["requests"] for row in rows if row["status"] == 429)  # noqa: E731
+    for end in (one.reload, one.stop):
+        before = refused(postgres.rows())
+        told = [answer.status_code for answer in fire(one, [BODY] * 40)].count(429)
+        assert told >= 39
+        assert refused(postgres.rows() + one.spool_rows()) == before  # sums cover ten seconds
+        end()
+        wait_until(lambda: refused(postgres.rows()) == before + told, "they are stored", timeout=5)  # noqa: B023
+
+
 def test_refusals_may_be_summed(gateway, mock, postgres):
     """A job that runs into its limit again and again makes one row for each kind of refusal."""
     other_key = "sk-other"
