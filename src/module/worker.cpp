@@ -12,6 +12,7 @@ namespace {
 
 constexpr ngx_msec_t kHousekeepingMs = 1000;
 constexpr ngx_msec_t kRefusalsMs = 10'000;  // sums of refusals cover so long at most
+constexpr size_t kRefusalsPerTurn = 256;    // half a millisecond
 constexpr size_t kLapsesPerTurn = 1000;
 // What a worker that is told to go may spend, all in all, on what is not delivered yet. The spool
 // and the deadline of holds take care of the rest.
@@ -203,7 +204,10 @@ bool Worker::record_refusal(const spend::Row& row) {
 
 void Worker::record_refusals() noexcept {
     refusals_due_.cancel();
-    refusals_.take([this](const spend::Row& row) { record(row); });
+    refusals_.take(kRefusalsPerTurn, [this](const spend::Row& row) { record(row); });
+    if (!refusals_.empty()) {
+        refusals_due_.arm(1);
+    }
 }
 
 bool Worker::can_record() noexcept {
@@ -234,7 +238,9 @@ void Worker::exit(ngx_cycle_t*) noexcept {
     if (worker == nullptr) {
         return;
     }
-    worker->record_refusals();
+    while (!worker->refusals_.empty()) {
+        worker->record_refusals();
+    }
     if (worker->redis_ledger_ != nullptr) {
         worker->redis_ledger_->drain(kDrainMs);
     }

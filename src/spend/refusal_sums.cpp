@@ -5,7 +5,8 @@
 namespace spend {
 
 std::string_view RefusalSums::keep(std::string_view text) {
-    return texts_.emplace_back(text);
+    const auto found = texts_.find(text);
+    return found != texts_.end() ? *found : *texts_.emplace(text).first;
 }
 
 void RefusalSums::add(const Row& row) {

@@ -1,8 +1,9 @@
 #pragma once
 
 #include <cstddef>
-#include <list>
+#include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -25,14 +26,13 @@ class RefusalSums {
     // No refusal of another kind should be added before the sums are taken.
     bool full() const noexcept { return sums_.size() >= kMostSums; }
 
-    // Gives each sum to `record` and forgets it.
+    // Gives `most` sums, or all if there are less, to `record` and forgets them.
     template <class Record>
-    void take(Record record) {
-        for (const auto& [kind, row] : sums_) {
-            record(row);
+    void take(size_t most, Record record) {
+        for (; most > 0 && !sums_.empty(); --most) {
+            record(sums_.begin()->second);
+            sums_.erase(sums_.begin());
         }
-        sums_.clear();
-        texts_.clear();
     }
 
   private:
@@ -43,7 +43,7 @@ class RefusalSums {
     std::string_view keep(std::string_view text);
 
     std::map<Kind, Row> sums_;
-    std::list<std::string> texts_;  // that the sums refer to
+    std::set<std::string, std::less<>> texts_;  // codes that sums refer to: kept, there are few
 };
 
 }  // namespace spend

@@ -24,7 +24,7 @@ spend::Row refusal(const llm::Identity& who, std::string_view error_kind, int64_
 
 std::vector<spend::Row> taken(spend::RefusalSums& sums) {
     std::vector<spend::Row> rows;
-    sums.take([&](const spend::Row& row) { rows.push_back(row); });
+    sums.take(10, [&](const spend::Row& row) { rows.push_back(row); });
     return rows;
 }
 
@@ -40,7 +40,7 @@ TEST(RefusalSums, AddsUpWhatIsAlike) {
         soon_gone.assign("overwritten____");
     }
     int64_t requests = 0;
-    sums.take([&](const spend::Row& row) {
+    sums.take(1, [&](const spend::Row& row) {
         requests += row.requests;
         EXPECT_EQ(row.identity, &kAlice);
         EXPECT_EQ(row.error_kind, "budget_exceeded");
@@ -80,6 +80,18 @@ TEST(RefusalSums, IsBounded) {
         sums.add(refusal(kAlice, "code " + std::to_string(i)));
     }
     EXPECT_TRUE(sums.full());
+}
+
+TEST(RefusalSums, AreTakenInSlices) {
+    spend::RefusalSums sums;
+    for (size_t i = 0; i < 25; ++i) {
+        sums.add(refusal(kAlice, "code " + std::to_string(i)));
+    }
+    EXPECT_EQ(taken(sums).size(), 10u);
+    sums.add(refusal(kBob, "code 0"));
+    EXPECT_EQ(taken(sums).size(), 10u);
+    EXPECT_EQ(taken(sums).size(), 6u);
+    EXPECT_TRUE(sums.empty());
 }
 
 }  // namespace
