@@ -1,5 +1,6 @@
 """Rows on their way to Postgres: bad ones, poolers, and an nginx that ends."""
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -93,6 +94,23 @@ def test_nginx_does_not_wait_for_postgres_for_long(gateway, mock, postgres, numb
     one.start()
     wait_until(lambda: not one.spool_rows(), "the rows are delivered")
     postgres.wait_rows(10)  # what the old one sent may have been stored after all
+
+
+def test_two_gateways_share_a_database(gateway, mock, postgres):
+    """They add to the same sums at the same time, each from a spool of its own."""
+    mock.behave(tokens=5)
+    both = [gateway(workers=2, reuseport=True, postgres=postgres.conninfo) for _ in range(2)]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda one: fire(one, [BODY] * 200), both))
+    ids = {answer.headers["x-llm-request-id"] for some in answers for answer in some}
+    rows = postgres.wait_rows(400)
+    assert {str(row["request_id"]) for row in rows} == ids
+    with psycopg.connect(postgres.conninfo) as connection:
+        [sums] = connection.execute(
+            "SELECT requests, cost_nano_usd FROM llm_spend_daily WHERE errors = 0"
+        ).fetchall()
+    assert sums == (400, sum(row["cost_nano_usd"] for row in rows))
+    assert "Postgres refused" not in both[0].error_log + both[1].error_log
 
 
 @pytest.mark.skipif(bool(PRELOAD), reason="nginx hands no LD_PRELOAD on")
