@@ -294,7 +294,7 @@ def test_migration_beside_writers_and_readers(database):
         reports = [pool.submit(repeat, f"SELECT count(*) FROM {view}") for view in readers]
         reports.append(pool.submit(repeat, "SELECT llm_spend_tend(25, 30)"))
         try:
-            for _ in range(8):
+            for _ in range(4):
                 run(database, f"DROP TABLE {partition_of(20)}")
                 apply_schema(database)
         finally:
