@@ -156,6 +156,18 @@ def test_large_answer_over_a_small_window(gateway, mock, sync_log):
     assert len(json.loads(rest)["data"]) == 200
 
 
+def test_large_answer_of_unknown_length(gateway, sync_log):
+    """It is larger than what is kept for its cost, and its length is not told to the client either."""
+    text = json.dumps({"choices": [], "pad": "x" * 2**21}).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+    with raw_provider(head + text) as (url, _):
+        one = gateway(spool_options="fsync=always", providers=[provider("mock", url)])
+        answer = one.client.post(CHAT, json=BODY)
+        assert answer.headers["x-llm-request-id"] in rows_on_disk(one, sync_log)
+    assert answer.content == text
+    assert "content-length" not in answer.headers
+
+
 def test_fallback_and_failure_of_all(gateway, mock, sync_log):
     with raw_provider(http_answer("500 Oh", "Content-Type: text/plain")) as (url, _):
         providers = [provider("bad", url), provider("mock", mock.url)]
