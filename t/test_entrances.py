@@ -124,6 +124,26 @@ def test_internal_redirects_are_calls(gateway, mock, directives):
     assert one.wait_row()["status"] == 200
 
 
+def test_blocks_inside_a_location(gateway, mock):
+    """`if` and `limit_except` have a content handler of their own, or none."""
+    one = gateway(
+        server="""
+        location /blocks/ {
+            llm on;
+            if ($http_x_app) { set $seen yes; }
+            limit_except POST { deny 127.0.0.2; }
+            include llm_proxy.conf;
+        }"""
+    )
+    path = "/blocks/v1/chat/completions"
+    for app in ({}, {"x-app": "search"}):
+        refused = one.client.post(path, json=BODY, headers=app | {"Authorization": ""})
+        assert_openai_error(refused, 401)
+        assert one.client.post(path, json=BODY, headers=app).status_code == 200
+    assert_openai_error(one.client.put(path, json=BODY), 404)
+    assert [row["status"] for row in one.wait_rows(3)].count(200) == mock.count() == 2
+
+
 def test_a_redirect_by_a_backend_is_a_call(gateway, mock):
     with raw_provider(http_answer("200 OK", "X-Accel-Redirect: @named")) as (url, _):
         one = gateway(

@@ -98,9 +98,7 @@ ngx_int_t reserve(Call& call) {
     if (!decision) {
         return wait_for_phases(call);
     }
-    call.decision = *decision;
-    call.hold_open = decision->outcome == ledger::Outcome::admitted;
-    call.stage = Call::Stage::decided;
+    call.take_decision(*decision);
     return NGX_OK;
 }
 
@@ -131,6 +129,8 @@ void** without_error_pages(ngx_http_request_t* r, LocConf& conf) {
 ngx_int_t forward(Call& call) {
     ngx_http_request_t* r = call.r;
     const llm::Deployment& next = *call.order[call.attempts++];
+    call.provider_status = 0;
+    call.stage = Call::Stage::forwarded;
     auto* conf = static_cast<LocConf*>(ngx_http_get_module_loc_conf(r, ngx_http_llm_module));
     llm::EditPlan plan;
     plan.model = next.model;
@@ -144,9 +144,6 @@ ngx_int_t forward(Call& call) {
     if (!call.has_next_deployment()) {
         r->loc_conf = without_error_pages(r, *conf);
     }
-    call.provider_status = 0;
-    call.keep_hold();
-    call.stage = Call::Stage::forwarded;
     return NGX_DECLINED;
 }
 

@@ -9,9 +9,6 @@ namespace module {
 
 namespace {
 
-// A fraction of the time that ledgers keep a hold.
-constexpr int64_t kRenewMs = ledger::Book::kDefaultHoldTtl / 4;
-
 llm::RequestId new_request_id(int64_t now_ms) {
     return llm::make_request_id(now_ms, Worker::current().random_bytes());
 }
@@ -26,10 +23,10 @@ Call::Call(ngx_http_request_t* request, const Gateway& gateway)
       started_ms(static_cast<int64_t>(request->start_sec) * 1000 +
                  static_cast<int64_t>(request->start_msec)),
       dialect(llm::client_dialect(io::view(request->uri))),
-      endpoint(llm::endpoint_of(io::view(request->uri))),
-      hold_renewed_ms_(io::wall_ms()) {}
+      endpoint(llm::endpoint_of(io::view(request->uri))) {}
 
 Call::~Call() {
+    take_hold();  // of a call that nobody has settled: it lapses
     if (stage == Stage::reserving) {
         Worker::current().ledger().abandon(*this);
     } else if (stage == Stage::in_queue) {
@@ -67,10 +64,30 @@ void Call::renew_hold_id() {
 }
 
 void Call::on_decision(const ledger::Decision& made) noexcept {
-    decision = made;
-    hold_open = made.outcome == ledger::Outcome::admitted;
-    stage = Stage::decided;
+    take_decision(made);
     go_on();
+}
+
+void Call::take_decision(const ledger::Decision& made) noexcept {
+    decision = made;
+    stage = Stage::decided;
+    if (made.outcome == ledger::Outcome::admitted) {
+        hold_open_ = true;
+        Worker::current().holds().keep(*this);
+    }
+}
+
+bool Call::take_hold() noexcept {
+    if (!hold_open_) {
+        return false;
+    }
+    hold_open_ = false;
+    Worker::current().holds().let_go(*this);
+    return true;
+}
+
+void Call::renew_hold() noexcept {
+    Worker::current().ledger().renew(hold_id, asked_claims());
 }
 
 void Call::on_turn() noexcept {
@@ -92,14 +109,6 @@ void Call::on_synced() noexcept {
 // who calls.
 void Call::go_on() noexcept {
     ngx_post_event(r->connection->write, &ngx_posted_events);
-}
-
-void Call::keep_hold() noexcept {
-    const int64_t now = io::wall_ms();
-    if (hold_open && now - hold_renewed_ms_ >= kRenewMs) {
-        hold_renewed_ms_ = now;
-        Worker::current().ledger().renew(hold_id, asked_claims());
-    }
 }
 
 void Call::note_unanswered() noexcept {

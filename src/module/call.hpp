@@ -19,6 +19,7 @@
 #include "llm/tokenizer/output_count.hpp"
 #include "module/client_abort.hpp"
 #include "module/conf.hpp"
+#include "module/hold_keeper.hpp"
 #include "module/prompt.hpp"
 #include "module/slot_queue.hpp"
 #include "spend/sync_queue.hpp"
@@ -30,6 +31,7 @@ namespace module {
 class Call final : public ledger::Waiter,
                    public io::TurnQueue::Waiter,
                    public SlotQueue::Waiter,
+                   public HoldKeeper::Hold,
                    public spend::SyncQueue::Waiter {
   public:
     enum class Stage : uint8_t {
@@ -59,6 +61,7 @@ class Call final : public ledger::Waiter,
     void on_decision(const ledger::Decision& decision) noexcept override;
     void on_turn() noexcept override;
     void on_slot() noexcept override;
+    void renew_hold() noexcept override;
     void on_synced() noexcept override;
 
     // The deployment that is being tried or answered last; nullptr before routing.
@@ -68,6 +71,10 @@ class Call final : public ledger::Waiter,
     // By its key and by llm_model_allow. `requested` is the model's name or an alias of it.
     bool may_use(const std::string& requested, const llm::LogicalModel& target) const;
     bool downgraded() const noexcept { return tried.size() > 1; }
+    // What the ledger has decided. If it admits the call there is a hold, which is renewed until
+    // somebody takes it to settle it: then, and only once, take_hold() is true.
+    void take_decision(const ledger::Decision& made) noexcept;
+    bool take_hold() noexcept;
     // A decision is asked for once more.
     void renew_hold_id();
     // Another model is going to be asked for in place of the denied one: what the ledger said of
@@ -80,8 +87,6 @@ class Call final : public ledger::Waiter,
         return {claims.data(), n_claims};
     }
 
-    // Something of the answer has come: the hold has to outlive a long stream.
-    void keep_hold() noexcept;
     void count_output();
     // An attempt ended before its answer began: if it was sent, and not refused, its provider may
     // have billed it.
@@ -123,7 +128,6 @@ class Call final : public ledger::Waiter,
     size_t n_claims = 0;
     ledger::Decision decision;
     std::string_view would_be;  // shadow: the code of the refusal; empty: it would be admitted
-    bool hold_open = false;     // to be settled exactly once
     bool finished = false;      // settled and recorded
     bool unrecorded = false;    // refused for want of room for rows: makes none itself
     bool recorded = false;      // its row is in the spool
@@ -146,7 +150,7 @@ class Call final : public ledger::Waiter,
     void go_on() noexcept;
     const llm::ResponseFacts& facts() const noexcept;
 
-    int64_t hold_renewed_ms_;
+    bool hold_open_ = false;  // to be settled
 };
 
 // Settles and records the call, once: before the end of its answer goes out, or else in the log

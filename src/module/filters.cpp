@@ -287,9 +287,6 @@ ngx_int_t read_on(Response& response, ngx_chain_t* in) {
 }
 
 ngx_int_t filter_body(Response& response, ngx_chain_t* in) {
-    if (response.call != nullptr) {
-        response.call->keep_hold();
-    }
     if (response.is_drained()) {
         return read_on(response, in);
     }

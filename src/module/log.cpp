@@ -104,7 +104,7 @@ uint32_t spared_claims(const Call& call) noexcept {
 }
 
 void settle(Call& call, const llm::Charge& charge) noexcept {
-    if (!std::exchange(call.hold_open, false)) {
+    if (!call.take_hold()) {
         return;
     }
     ledger::Actual actual;

@@ -12,6 +12,7 @@
 #include "llm/tokenizer/encoding.hpp"
 #include "module/alerts.hpp"
 #include "module/gateway.hpp"
+#include "module/hold_keeper.hpp"
 #include "module/restorer.hpp"
 #include "module/slot_queue.hpp"
 #include "spend/postgres_writer.hpp"
@@ -50,6 +51,7 @@ class Worker {
     io::TurnQueue& turns() noexcept { return turns_; }
     // Where calls wait for parallel slots.
     SlotQueue& slots() noexcept { return slots_; }
+    HoldKeeper& holds() noexcept { return holds_; }
     Alerts& alerts() noexcept { return alerts_; }
     std::mt19937& random() noexcept { return random_; }
     // For request ids; from a cryptographic source, fetched in bulk. Throws when that fails.
@@ -77,6 +79,7 @@ class Worker {
     std::array<std::unique_ptr<llm::tokenizer::Encoding>, llm::tokenizer::kEncodingCount>
         encodings_;
     SlotQueue slots_;
+    HoldKeeper holds_;
     Alerts alerts_;
     io::Timer housekeeping_;
     std::mt19937 random_{std::random_device{}()};

@@ -60,7 +60,7 @@ class BookNotices : public testing::Test {
         return notice->parts[0].actual;
     }
     int64_t used(const Meter& meter) { return book.peek(meter.claim(0, 0), now).used; }
-    void die_in_a_call() { reinterpret_cast<BookHeader*>(memory.data())->busy = 1; }
+    void die_in_a_call() { ledger::die_in_a_call(memory); }
 
     std::vector<std::byte> memory = std::vector<std::byte>(1024 * 1024);
     Book book = Book::format(memory.data(), memory.size()).value();

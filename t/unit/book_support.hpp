@@ -3,10 +3,12 @@
 // What the tests of Book share.
 
 #include <cstring>
+#include <memory>
+#include <span>
 #include <string>
 #include <utility>
 
-#include "ledger/book.hpp"
+#include "ledger/book_layout.hpp"
 
 namespace ledger {
 
@@ -30,5 +32,13 @@ struct Meter {
     Unit unit;
     Window window;
 };
+
+// As if a process had been killed inside a call on the book in this memory.
+inline void die_in_a_call(std::span<std::byte> memory) {
+    void* header = memory.data();
+    size_t bytes = memory.size();
+    std::align(kLine, sizeof(BookHeader), header, bytes);
+    static_cast<BookHeader*>(header)->busy = 1;
+}
 
 }  // namespace ledger

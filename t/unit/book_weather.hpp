@@ -4,13 +4,10 @@
 
 #include <gtest/gtest.h>
 
-#include <memory>
 #include <random>
-#include <span>
 #include <vector>
 
 #include "book_support.hpp"
-#include "ledger/book_layout.hpp"
 #include "ledger/time_zone.hpp"
 #include "ledger/window.hpp"
 
@@ -21,14 +18,6 @@ inline constexpr int64_t kDay = 24 * kHour;
 
 inline Window calendar(WindowKind kind, const char* zone) {
     return {kind, 0, time_zone_number(zone).value()};
-}
-
-// As if a process had been killed inside a call on the book in this memory.
-inline void die_in_a_call(std::span<std::byte> memory) {
-    void* header = memory.data();
-    size_t bytes = memory.size();
-    std::align(kLine, sizeof(BookHeader), header, bytes);
-    static_cast<BookHeader*>(header)->busy = 1;
 }
 
 class Weather {
