@@ -10,13 +10,14 @@ import time
 
 import httpx
 import pytest
+import redis
 
 from support import redis_state
 from support.calls import CHAT, chat
 from support.gateway import bearer
 from support.nginx_conf import KEY
-from support.redis_groups import Cluster, Group, SentinelGroup, follows, is_primary
-from support.waiting import wait_until
+from support.redis_groups import Cluster, Group, Sentinel, SentinelGroup, follows, is_primary
+from support.waiting import free_port, wait_until
 
 BUDGET = "global:usd:1d"
 TOKENS = 100
@@ -93,7 +94,10 @@ class Load:
         with httpx.Client(base_url=self._one.url, headers=bearer(KEY), timeout=30) as own:
             while not self._done.is_set():
                 start = time.monotonic()
-                status = own.post(CHAT, json=BODY).status_code
+                try:
+                    status = own.post(CHAT, json=BODY).status_code
+                except (httpx.RemoteProtocolError, httpx.ReadError, httpx.ConnectError):
+                    continue  # its connection ended with an old worker
                 self.answers.append((start, time.monotonic() - start, status))
                 if status == 503:
                     self._done.wait(0.05)  # as a client that tries again later
@@ -304,6 +308,17 @@ def test_a_silent_sentinel_is_passed_over(gateway, mock, servers):
     wait_until(counted, "the new primary counts", 20)
 
 
+def test_a_mistaken_sentinel_is_passed_over(gateway, mock, servers, tmp_path):
+    """As one that is cut off from the others: it names a primary that is gone."""
+    group = servers(SentinelGroup)
+    mistaken = Sentinel(tmp_path, [f"sentinel monitor {group.NAME} 127.0.0.1 {free_port()} 2"])
+    with contextlib.ExitStack() as stack:
+        stack.callback(mistaken.start().kill)
+        url = group.url.replace("://", f"://{mistaken.address},")
+        one = gateway(**settings(url, "deny"))
+        wait_until(lambda: one.client.post(CHAT, json=BODY).status_code == 200, "others are asked")
+
+
 def test_a_primary_that_may_not_write(gateway, mock, servers):
     """It waits for its replica: min-replicas-to-write is what makes it refuse."""
     group = servers(Group)
@@ -319,6 +334,34 @@ def test_a_primary_that_may_not_write(gateway, mock, servers):
     assert "llm: redis: NOREPLICAS" in one.error_log
     replica.start()
     wait_until(lambda: one.client.post(CHAT, json=BODY).status_code == 200, "it may write again")
+
+
+def test_a_cluster_that_names_hosts(gateway, mock, servers):
+    """To look a name up would block: that is said, and `on_failure` decides."""
+    group = servers(Cluster)
+    group.primary().client.config_set("cluster-announce-hostname", "redis.example")
+    asked = group.other()
+    asked.client.config_set("cluster-preferred-endpoint-type", "hostname")
+    wait_until(lambda: "redis.example" in moved(asked), "it names the host")
+    one = gateway(**settings(asked.url, "deny", timeout_ms=5000))
+    assert one.client.post(CHAT, json=BODY).status_code == 503
+    assert "MOVED names a host, not an address" in one.error_log
+    asked.client.config_set("cluster-preferred-endpoint-type", "ip")
+    wait_until(lambda: one.client.post(CHAT, json=BODY).status_code == 200, "it is found")
+
+
+def moved(server):
+    try:
+        return server.client.get(redis_state.PREFIX)
+    except redis.exceptions.ResponseError as error:
+        return str(error)
+
+
+def test_sentinels_that_name_hosts(gateway, mock, servers):
+    group = servers(SentinelGroup, host="localhost")
+    one = gateway(**settings(group.url, "deny", timeout_ms=5000))
+    assert one.client.post(CHAT, json=BODY).status_code == 503
+    assert "it names a host, not an address" in one.error_log
 
 
 SENTINEL_LOGIN = f"?sentinel_password={SENTINEL_SECRET}"

@@ -37,7 +37,7 @@ class RedisConnection final : private FdWatcher::Handler {
     // Begins to connect; commands may be sent at once. It must not be open. False: it cannot be
     // tried, see error(); the handler hears nothing.
     bool open(const RedisAddress& server) noexcept;
-    // `wire`: whole commands' wire form, one at a time. False: out of memory, or closing.
+    // `wire`: one command. False: out of memory, or closing.
     bool send(std::string_view wire) noexcept;
     // on_closed() follows: at once, or after the on_reply() that this is called from.
     void close(std::string_view why = {}) noexcept;

@@ -213,6 +213,8 @@ void RedisLink::failed(const RedisAddress& server, std::string_view why) noexcep
     log_failure(server, why);
     if (sentinel_ == nullptr) {
         servers_.next();
+    } else if (state_ == State::connecting) {
+        sentinel_->pass_over();  // it may be cut off from the others
     }
 }
 

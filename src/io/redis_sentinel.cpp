@@ -111,6 +111,11 @@ void RedisSentinel::ask_next() noexcept {
     }
 }
 
+void RedisSentinel::pass_over() noexcept {
+    connection_.close();
+    sentinels_.next();
+}
+
 void RedisSentinel::close() noexcept {
     left_ = 0;
     timer_.cancel();

@@ -32,6 +32,8 @@ class RedisSentinel final : private RedisConnection::Handler {
     // Asks the one that answered last, if that fails the next, until one can tell or all have been
     // asked. Each has half a second. Nothing if it is asking already.
     void ask() noexcept;
+    // The one that answered last is wrong, so another is asked first next time. Not while it asks.
+    void pass_over() noexcept;
     // The observer hears nothing more.
     void close() noexcept;
 

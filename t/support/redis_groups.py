@@ -45,13 +45,17 @@ class Group:
 
 
 class SentinelGroup(Group):
-    """A primary, a replica, and three Sentinels of which two have to agree."""
+    """A primary, a replica, and three Sentinels of which two have to agree.
+
+    `host`: what the Sentinels call it by.
+    """
 
     NAME = "budgets"
     DOWN_AFTER_MS = 500
 
-    def __init__(self, directory, password=None, sentinel_password=None):
+    def __init__(self, directory, password=None, sentinel_password=None, host="127.0.0.1"):
         super().__init__(directory, password=password)
+        self._host = host
         self._directory, self._password = directory, password
         self._sentinel_password = sentinel_password
         self.sentinels = []
@@ -65,9 +69,11 @@ class SentinelGroup(Group):
     def _start_sentinel(self, number):
         place = self._directory / f"sentinel{number}"
         place.mkdir()
-        first, name = self.servers[0], self.NAME
+        name, names_hosts = self.NAME, "no" if self._host == "127.0.0.1" else "yes"
         lines = [
-            f"sentinel monitor {name} 127.0.0.1 {first.port} 2",
+            f"sentinel resolve-hostnames {names_hosts}",
+            f"sentinel announce-hostnames {names_hosts}",
+            f"sentinel monitor {name} {self._host} {self.servers[0].port} 2",
             f"sentinel down-after-milliseconds {name} {self.DOWN_AFTER_MS}",
             f"sentinel failover-timeout {name} 5000",
         ]
@@ -75,8 +81,7 @@ class SentinelGroup(Group):
             lines.append(f"sentinel auth-pass {name} {self._password}")
         if self._sentinel_password:
             lines.append(f"sentinel sentinel-pass {self._sentinel_password}")
-        (place / "sentinel.conf").write_text("\n".join(lines) + "\n")
-        return Sentinel(place, self._sentinel_password).start()
+        return Sentinel(place, lines, self._sentinel_password).start()
 
     def _know_each_other(self):
         states = [one.client.sentinel_master(self.NAME) for one in self.sentinels]
@@ -102,18 +107,19 @@ class SentinelGroup(Group):
 
 
 class Sentinel(Redis):
-    def __init__(self, directory, password=None):
+    """`lines`: of its sentinel.conf, which it keeps its state in."""
+
+    def __init__(self, directory, lines, password=None):
         super().__init__(directory, password)
-        self._config = directory / "sentinel.conf"
+        self._conf = directory / "sentinel.conf"
+        lines = [*lines, f"port {self.port}", "bind 127.0.0.1", f"dir {directory}"]
+        if password:
+            lines.append(f"requirepass {password}")
+        self._conf.write_text("\n".join(lines) + "\n")
 
     def start(self):
-        options = {"port": self.port, "bind": "127.0.0.1", "dir": self._directory}
-        if self._options.get("requirepass"):
-            options["requirepass"] = self._options["requirepass"]
-        with open(self._config, "a") as config:
-            config.writelines(f"{name} {value}\n" for name, value in options.items())
         with open(self._directory / "redis.log", "a") as log:
-            command = [program("redis-server"), str(self._config), "--sentinel"]
+            command = [program("redis-server"), str(self._conf), "--sentinel"]
             self._process = subprocess.Popen(command, stdout=log)
         wait_until(self._answers, "the Sentinel answers")
         return self
