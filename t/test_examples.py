@@ -12,6 +12,7 @@ from support.calls import CHAT, chat
 from support.gateway import Gateway
 from support.nginx_conf import KEY, KEY_RECORD, MODULE, Settings
 from support.paths import ROOT, program
+from support.waiting import wait_until
 
 NOWHERE = "http://127.0.0.1:9"  # for providers that are never asked
 PAGES = ["README.md", "docs/directives.md", "docs/variables.md", "docs/operations.md"]
@@ -151,7 +152,8 @@ def test_gateway_conf_serves(tmp_path, mock, redis, postgres):
         row = postgres.wait_rows(1)[0]
         assert (row["requested_model"], row["model"]) == ("fast", "gpt-4o-mini")
         assert row["usage_source"] == "reported" and row["cost_nano_usd"] > 0
-        assert any(b"global:usd:1mo" in key for key in redis.client.keys("llm:*"))
+        counted = lambda: any(b"global:usd:1mo" in key for key in redis.client.keys("llm:*"))  # noqa: E731
+        wait_until(counted, "Redis has counted it")
         logged = json.loads((tmp_path / "llm.log").read_text())
         assert logged["id"] == str(row["request_id"]) and logged["decision"] == "admitted"
     finally:

@@ -30,11 +30,13 @@ void Book::owe(uint32_t index, int64_t amount, const Hold& hold) noexcept {
     if (counter.unit == Unit::parallel || amount == 0) {
         return;
     }
-    if (counter.unit == Unit::nano_usd && counter.debt.epoch != header_->epoch) {
-        drop_debt(index);
-    }
-    if (counter.unit == Unit::nano_usd && hold.epoch != header_->epoch) {
-        return;
+    if (counter.unit == Unit::nano_usd) {
+        if (counter.debt.epoch != header_->epoch) {
+            drop_debt(index);
+        }
+        if (hold.epoch != header_->epoch) {
+            return;  // its row brings it
+        }
     }
     counter.owe(amount, hold.at_ms, header_->clock_ms);
     if (counter.listed == Counter::Listed::no) {

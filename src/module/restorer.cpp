@@ -70,8 +70,7 @@ void Restorer::ask_redis(ledger::Epoch next) {
     call.keep_ms = config_.keep_ms;
     call.sums = sums;
     if (!redis_->submit(ledger::encode(call), *this)) {
-        restoration_.redis_failed(now_ms());
-        take_step();
+        on_reply(nullptr);
     }
 }
 
@@ -79,7 +78,7 @@ void Restorer::on_reply(const redisReply* reply) noexcept {
     const auto answer = reply == nullptr ? std::nullopt : ledger::decode_restore(*reply);
     if (answer) {
         redis_now_ms_ = answer->now_ms;
-        counters_ += page_.size();
+        counters_ += answer->leads ? page_.size() : 0;
         restoration_.redis_answered(*answer, now_ms());
     } else {
         restoration_.redis_failed(now_ms());
