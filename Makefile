@@ -83,7 +83,7 @@ bench: build  ## the gateway beside plain nginx: CPU, throughput, latency beside
 	$(BUILD)/venv/bin/python t/bench/gateway.py
 
 # Prices: the cost of what a line of JSON says, for the tests, and a benchmark.
-COST_SRCS := $(addprefix src/llm/,cost_query.cpp decimal.cpp model_price.cpp off_peak.cpp \
+COST_SRCS := $(addprefix src/llm/,cost_query.cpp decimal.cpp json_escape.cpp json_scan.cpp model_price.cpp off_peak.cpp \
              price_entry.cpp price_field.cpp price_reader.cpp prices.cpp response_json.cpp \
              response_node.cpp response_tap.cpp response_usage.cpp sse.cpp usage.cpp usage_counts.cpp usd.cpp) \
              $(COUNT_SRCS)
