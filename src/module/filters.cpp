@@ -158,7 +158,7 @@ ngx_int_t send(Response& response, ngx_chain_t* out) noexcept {
 }
 
 // nginx keeps the request for as long as a filter has something of it. A bit of the connection, not
-// of the request: only that has an answer that goes on without buffering ask the filters for more.
+// of the request: for that alone an unbuffered answer that goes on asks the filters for more.
 constexpr unsigned kBuffered = 0x80;  // no other filter's, and none of NGX_LOWLEVEL_BUFFERED
 
 ngx_int_t hold(Response& response, ngx_chain_t* out) noexcept {
