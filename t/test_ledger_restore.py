@@ -290,6 +290,22 @@ def test_rights(gateway, mock, redis, postgres):
         run(postgres, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
+def test_windows_that_nodes_began_on_their_own_become_one(gateway, mock, redis, postgres):
+    """It is the one that most was charged to; what is over or long past stays out."""
+    day = 86_400_000
+    sums = [(-3, -2, 1, 900), (-20, 10, 1, 300), (-20, 10, 2, 200), (-25, 5, 1, 9), (-1, 29, 1, 400)]
+    with psycopg.connect(postgres.conninfo) as connection:
+        now = int(time.time() * 1000)
+        for begin, end, in_epoch, cost in sums:
+            connection.execute(
+                "INSERT INTO llm_budget_spend VALUES ('a', %s, %s, %s, %s, pg_current_xact_id())",
+                [now + begin * day, now + end * day, in_epoch, cost],
+            )
+    gateway(**settings(redis, postgres))
+    wait_epoch(redis)
+    assert redis_state.numbers(redis.client, "a") == (now - 20 * day, now + 10 * day, 909, 0, 909)
+
+
 # ---- many counters
 
 COUNTERS = 40_000

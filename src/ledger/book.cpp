@@ -251,7 +251,17 @@ CounterState Book::state_of(const Claim& claim, int64_t now) const noexcept {
     } else {
         counter.open(*claim.counter, claim.unit, claim.window, now);
     }
-    return counter.state(now, claim.limit, claim.amount);
+    return state_of(counter, now, claim.limit, claim.amount);
+}
+
+// The start is in another cache line than the rest, and of use with epochs only.
+CounterState Book::state_of(const Counter& counter, int64_t now, int64_t limit,
+                            int64_t wanted) const noexcept {
+    CounterState state = counter.state(now, limit, wanted);
+    if (header_->epoch != kNoEpochs) {
+        state.start_ms = counter.start_ms();
+    }
+    return state;
 }
 
 }  // namespace ledger

@@ -90,7 +90,7 @@ class Book {
     static constexpr int64_t kTellAgain = 10'000;
 
     // Lays out an empty book: a quarter of `bytes` for holds (704 bytes each), the rest for
-    // counters (384 each), plus 8 of index for each. Nothing if that is less than one hold and
+    // counters (320 each), plus 8 of index for each. Nothing if that is less than one hold and
     // kMaxClaims counters.
     static std::optional<Book> format(void* memory, size_t bytes,
                                       int64_t hold_ttl_ms = kDefaultHoldTtl) noexcept;
@@ -196,6 +196,8 @@ class Book {
     Decision admitted_before(const Hold& hold, std::span<const Claim> claims,
                              int64_t now) const noexcept;
     CounterState state_of(const Claim& claim, int64_t now) const noexcept;
+    CounterState state_of(const Counter& counter, int64_t now, int64_t limit,
+                          int64_t wanted) const noexcept;
     Decision judge(std::span<const Claim> claims, const Picked& picked, int64_t now) const noexcept;
     void set_states(Decision& decision, std::span<const Claim> claims, const Picked& picked,
                     int64_t now) const noexcept;

@@ -254,7 +254,7 @@ Decision Book::judge_asked(const llm::RequestId& id, std::span<const Claim> clai
 void Book::set_states(Decision& decision, std::span<const Claim> claims, const Picked& picked,
                       int64_t now) const noexcept {
     for (size_t i = 0; i < claims.size(); ++i) {
-        decision.states[i] = counters_[picked[i]].state(now, claims[i].limit, 0);
+        decision.states[i] = state_of(counters_[picked[i]], now, claims[i].limit, 0);
     }
 }
 

@@ -79,7 +79,7 @@ struct alignas(kLine) Hold {
     }
 };
 
-static_assert(sizeof(BookHeader) == 128 && sizeof(Counter) == 384 && sizeof(Hold) == 704,
+static_assert(sizeof(BookHeader) == 128 && sizeof(Counter) == 320 && sizeof(Hold) == 704,
               "a changed layout wants a new kLayoutVersion");
 static_assert(std::is_trivially_copyable_v<Counter> && std::is_trivially_copyable_v<Hold>);
 

@@ -30,8 +30,8 @@ void Book::owe(uint32_t index, int64_t amount, const Hold& hold) noexcept {
     if (counter.unit == Unit::parallel || amount == 0) {
         return;
     }
-    if (counter.unit == Unit::nano_usd) {
-        if (counter.debt.epoch != header_->epoch) {
+    if (counter.has_epochs()) {
+        if (counter.debt_epoch() != header_->epoch) {
             drop_debt(index);
         }
         if (hold.epoch != header_->epoch) {
@@ -54,7 +54,7 @@ void Book::drop_debt(uint32_t index) noexcept {
     keep_order();
     counter.debt.total = counter.debt.sent;
     keep_order();
-    counter.debt.epoch = header_->epoch;
+    counter.set_debt_epoch(header_->epoch);
 }
 
 // In the list where it belongs, if anywhere.
@@ -159,7 +159,7 @@ Notice Book::notice_of_debt(uint32_t index, const llm::RequestId& fresh) const n
     notice.debt = true;
     notice.first = debt.id == fresh;
     notice.at_ms = debt.sent_at_ms;
-    notice.epoch = counter.unit == Unit::nano_usd ? debt.epoch : kNoEpochs;
+    notice.epoch = counter.has_epochs() ? counter.debt_epoch() : kNoEpochs;
     notice.size = 1;
     notice.parts[0] = {counter.name,         counter.name_size, counter.unit, counter.window(), 0,
                        debt.sent - debt.paid};

@@ -41,7 +41,6 @@ struct Debt {
     int64_t at_ms;       // the last admission that it comes from
     int64_t sent_at_ms;  // at_ms of what is on its way
     int64_t resend_ms;   // from then on it may be sent once more
-    Epoch epoch;         // of money: that all of it belongs to
     llm::RequestId id;
 
     bool in_flight() const noexcept { return sent != paid; }
@@ -54,7 +53,6 @@ struct alignas(64) Counter {
     std::array<uint64_t, 2> hash;
     int64_t length_ms;  // calendar: the time zone's number
     int64_t end_ms;     // of the window; kNever for none and sliding
-    int64_t start_ms;   // of the window, as CounterState says it
     int64_t period;     // sliding: the newest slice; else how often the window has rolled
     uint32_t next;      // in the hash chain or the free list
     uint32_t holds;     // claims that refer to this counter: it must stay
@@ -63,7 +61,9 @@ struct alignas(64) Counter {
     bool live;
     Listed listed;  // among the book's debts
     uint8_t name_size;
-    Slots used;           // settled + held: by slice if sliding, else all in the first
+    // Settled + held: by slice if sliding. Else all of it in the first, and in others what only
+    // such counters have: a record of 5 cache lines is spread over all of a cache, one of 6 is not.
+    Slots used;
     int64_t observed_us;  // when the truth was so that it was last set to
     Links links;          // in the list of debts
     Debt debt;
@@ -76,6 +76,14 @@ struct alignas(64) Counter {
         return kind == WindowKind::day || kind == WindowKind::week || kind == WindowKind::month;
     }
     bool sliding() const noexcept { return kind == WindowKind::sliding; }
+
+    // Of the window, as CounterState says it, which state() leaves out.
+    int64_t start_ms() const noexcept { return sliding() ? 0 : used[kStart]; }
+    // Rows bring back what is charged to it.
+    bool has_epochs() const noexcept { return unit == Unit::nano_usd && !sliding(); }
+    // That all of the debt belongs to. Only with has_epochs().
+    Epoch debt_epoch() const noexcept { return static_cast<Epoch>(used[kDebtEpoch]); }
+    void set_debt_epoch(Epoch epoch) noexcept { used[kDebtEpoch] = static_cast<int64_t>(epoch); }
 
     bool is(const CounterId& id, Unit u, const Window& w) const noexcept {
         return hash == id.hash && unit == u && window() == w;
@@ -111,7 +119,11 @@ struct alignas(64) Counter {
     }
 
   private:
+    static constexpr size_t kStart = 1;
+    static constexpr size_t kDebtEpoch = 2;
+
     void enter(const Period& current) noexcept;
+    int64_t next_start(const Period& current) const noexcept;
     // nullptr: that window is over.
     int64_t* cell(int64_t of_period) noexcept;
     int64_t longest_ms() const noexcept;
@@ -125,26 +137,34 @@ inline void Counter::open(const CounterId& id, Unit u, const Window& w, int64_t 
     unit = u;
     kind = w.kind;
     length_ms = calendar() ? w.zone : w.length_ms;
-    start_ms = 0;
+    used = {};
     enter(period_at(w, now_ms, now_ms));
     period = sliding() ? slice_of(length_ms, now_ms) : 0;
     holds = 0;
     listed = Listed::no;
-    used = {};
     observed_us = 0;
     debt = {};
     name_size = static_cast<uint8_t>(std::min(id.name.size(), name.size()));
     std::copy_n(id.name.begin(), name_size, name.begin());
 }
 
+inline void Counter::enter(const Period& current) noexcept {
+    if (!sliding()) {
+        used[kStart] = next_start(current);
+        keep_order();
+    }
+    end_ms = current.end_ms;
+}
+
 // Fixed windows may have begun by another clock: it goes on in steps of their length, to the start
 // that is nearest.
-inline void Counter::enter(const Period& current) noexcept {
-    const bool goes_on = kind == WindowKind::fixed && start_ms != 0;
-    const int64_t ahead = current.start_ms - start_ms + length_ms / 2;
-    start_ms = goes_on ? start_ms + ahead / length_ms * length_ms : current.start_ms;
-    keep_order();
-    end_ms = current.end_ms;
+inline int64_t Counter::next_start(const Period& current) const noexcept {
+    const int64_t start = used[kStart];
+    if (kind != WindowKind::fixed || start == 0) {
+        return current.start_ms;
+    }
+    const int64_t ahead = current.start_ms - start + length_ms / 2;
+    return start + ahead / length_ms * length_ms;
 }
 
 inline int64_t Counter::longest_ms() const noexcept {
@@ -185,7 +205,7 @@ inline void Counter::roll(int64_t now_ms) noexcept {
     // An end farther away than any such window is long was set by a clock that was wrong: what was
     // used stays, the window is the one of today.
     if (end_ms - now_ms > longest_ms()) {
-        start_ms = 0;
+        used[kStart] = 0;
         enter(period_at(window(), now_ms, now_ms));
     }
 }
@@ -197,7 +217,6 @@ inline int64_t Counter::value(int64_t now_ms) const noexcept {
 inline CounterState Counter::state(int64_t now_ms, int64_t limit, int64_t wanted) const noexcept {
     CounterState state;
     state.used = value(now_ms);
-    state.start_ms = start_ms;
     state.retry_ms = retry_ms(now_ms, state.used, limit, wanted);
     if (sliding()) {
         state.reset_ms = sliding_reset(used, period, length_ms, now_ms);
@@ -276,7 +295,7 @@ inline void Counter::observe(const CounterState& truth, int64_t at_us, int64_t n
         return;
     }
     used[0] = target;
-    start_ms = truth.start_ms;
+    used[kStart] = truth.start_ms;
     if (kind == WindowKind::fixed && truth.reset_ms > 0) {
         end_ms = now_ms + std::min(truth.reset_ms, length_ms);
     }

@@ -26,10 +26,14 @@ constexpr const char* kStatement = R"sql(
           FROM (SELECT counter FROM llm_budget_spend WHERE counter > $1
                 ORDER BY counter LIMIT 500) AS next) AS page
     LEFT JOIN LATERAL
-        (SELECT counter, max(window_start_ms), max(window_end_ms), sum(cost_nano_usd)
-         FROM llm_budget_spend
-         WHERE counter > $1 AND counter <= page.last AND window_end_ms > $2 AND epoch <> $3
-         GROUP BY counter HAVING bool_or(changed >= $4)) AS sums ON true
+        (SELECT counter, (array_agg(starts ORDER BY cost DESC))[1],
+             (array_agg(ends ORDER BY cost DESC))[1], sum(cost)
+         FROM (SELECT counter, window_start_ms AS starts, max(window_end_ms) AS ends,
+                   sum(cost_nano_usd) AS cost, bool_or(changed >= $4) AS is_new
+               FROM llm_budget_spend
+               WHERE counter > $1 AND counter <= page.last AND window_end_ms > $2 AND epoch <> $3
+               GROUP BY counter, window_start_ms) AS windows
+         GROUP BY counter HAVING bool_or(is_new)) AS sums ON true
 )sql";
 
 }  // namespace

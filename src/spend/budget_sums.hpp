@@ -10,7 +10,8 @@
 namespace spend {
 
 // What rows charged to a counter, in windows that are not over. Unix milliseconds. Where nodes that
-// were on their own began different windows of one counter, it is their sum, in the latest.
+// were on their own began different windows of one counter, it is their sum, in the one that most
+// was charged to.
 struct BudgetSum {
     std::string counter;
     int64_t start_ms = 0;

@@ -158,6 +158,7 @@ TEST_F(BookNotices, EpochsGoWithTheConfiguration) {
 TEST_F(BookNotices, AWindowKeepsTheStartThatItWasHeardToHave) {
     const Meter daily{"global:usd:1d", Unit::nano_usd, {WindowKind::fixed, kDay}};
     const auto start = [&] { return book.peek(daily.claim(0, 0), now).start_ms; };
+    book.set_epochs(true);
     reserve(1, {daily.claim(100, 1)});
     EXPECT_EQ(start(), kStart);
     for (const int64_t ahead : {-3'000, 2'000}) {  // of their clock
