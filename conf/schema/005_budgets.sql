@@ -1,11 +1,6 @@
 -- What the counters of budgets come to, so that a Redis that has lost them can be given them back. Kept
 -- by a trigger in the transaction that stores the rows: each row counts once.
 
--- Of gateways with llm_redis: in which epoch of Redis's counters a row was charged, and to which ones,
--- each as "<counter>@<start>-<end>" of the window, Unix milliseconds.
-ALTER TABLE llm_spend ADD COLUMN IF NOT EXISTS epoch bigint;
-ALTER TABLE llm_spend ADD COLUMN IF NOT EXISTS budgets text[];
-
 -- `changed` is the last transaction that added to a sum: a reader whose snapshot had all before some
 -- transaction asks for what that one and later ones have changed, and misses none.
 CREATE TABLE IF NOT EXISTS llm_budget_spend (
@@ -43,6 +38,10 @@ BEGIN
     IF EXISTS (SELECT FROM llm_schema_version WHERE version = 5) THEN
         RETURN;
     END IF;
+    -- Of gateways with llm_redis: in which epoch of Redis's counters a row was charged, and to which
+    -- ones, each as "<counter>@<start>-<end>" of the window, Unix milliseconds. Once only: it locks out
+    -- everybody, behind a long report for long.
+    ALTER TABLE llm_spend ADD COLUMN epoch bigint, ADD COLUMN budgets text[];
     CREATE TRIGGER llm_spend_add_budgets AFTER INSERT ON llm_spend
         REFERENCING NEW TABLE AS stored
         FOR EACH STATEMENT EXECUTE FUNCTION llm_spend_add_budgets();
