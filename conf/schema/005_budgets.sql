@@ -23,7 +23,10 @@ DECLARE
             pg_current_xact_id()
         FROM (SELECT regexp_match(budget, '^(.*)@(\d+)-(\d+)$') AS part, epoch,
                   sum(cost_nano_usd) AS cost_nano_usd
-              FROM stored, unnest(budgets) AS budget GROUP BY budget, epoch) AS charged
+              FROM (SELECT budgets, epoch, sum(cost_nano_usd) AS cost_nano_usd FROM stored
+                    WHERE budgets IS NOT NULL GROUP BY budgets, epoch) AS alike,
+                  unnest(budgets) AS budget
+              GROUP BY budget, epoch) AS charged
         GROUP BY 1, 2, 4 ORDER BY 1, 2, 4
         ON CONFLICT (counter, window_start_ms, epoch) DO UPDATE SET
             cost_nano_usd = total.cost_nano_usd + excluded.cost_nano_usd,
