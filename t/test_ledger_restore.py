@@ -25,7 +25,7 @@ NANO_USD = 1000 * TOKENS
 BODY = chat(model="output-only", max_tokens=TOKENS)
 KEYS = [KEY_RECORD, {"key": "sk-other", "alias": "other", "team": "dev", "user": "bob", "org": "acme"}]
 TIMEOUT_MS = 200
-SLOWEST = TIMEOUT_MS / 1000 + 2  # seconds; the machine may be busy
+SLOWEST = TIMEOUT_MS / 1000 + 4  # seconds; the machine may be very busy
 EPOCH, LOCK = redis_state.PREFIX + "epoch", redis_state.PREFIX + "restorer"
 GLOBAL = "global:usd:1d"
 # What each counter has used, by the rows alone.
