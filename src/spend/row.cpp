@@ -104,6 +104,10 @@ class Writer {
     }
 
     void number(std::string_view member, int64_t value) {
+        if (value >= 0 && value < 10) {  // most are 0
+            out_.append(member).push_back(static_cast<char>('0' + value));
+            return;
+        }
         char digits[24];
         const auto end = std::to_chars(digits, digits + sizeof(digits), value).ptr;
         out_.append(member);

@@ -47,6 +47,8 @@ class Redis:
         return self
 
     def _answers(self):
+        if self._process.poll() is not None:
+            raise AssertionError((self._directory / "redis.log").read_text())
         try:
             return self.client.ping()
         except (redis.ConnectionError, redis.exceptions.BusyLoadingError):

@@ -28,10 +28,18 @@ def accepts_connections(port):
         return False
 
 
+_given_ports = set()
+
+
 def free_port():
-    """Below those that outgoing connections get, which would take it before its server does."""
+    """Below those that outgoing connections get, which would take it before its server does.
+
+    None is given twice: the first server may not have taken it yet.
+    """
     while True:
         with socket.socket() as probe, contextlib.suppress(OSError):
             port = random.randrange(15_000, 32_768)
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _given_ports:
+                _given_ports.add(port)
+                return port
