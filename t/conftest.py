@@ -82,6 +82,15 @@ def gateway(mock, tmp_path):
     assert not late + alarms, "\n".join(late + alarms)
 
 
+@pytest.fixture(params=["memory", "redis"])
+def ledger(request):
+    """Settings of a gateway that counts in shared memory or in Redis."""
+    if request.param == "memory":
+        return {}
+    server = request.getfixturevalue("redis")
+    return {"redis": f"{server.url} timeout=5s on_failure=deny"}
+
+
 @pytest.fixture
 def openai_client():
     """Makes OpenAI SDK clients for a gateway, without the SDK's own retries."""

@@ -25,15 +25,6 @@ TEN_REQUESTS = "0.01"  # USD
 BODY = chat(model="output-only", max_tokens=TOKENS)
 
 
-@pytest.fixture(params=["memory", "redis"])
-def ledger(request):
-    """Settings of a gateway that counts in shared memory or in Redis."""
-    if request.param == "memory":
-        return {}
-    server = request.getfixturevalue("redis")
-    return {"redis": f"{server.url} timeout=5s on_failure=deny"}
-
-
 def assert_budget_exceeded(response):
     error = assert_openai_error(response, 429, "budget_exceeded")
     assert error["type"] == "budget_exceeded"

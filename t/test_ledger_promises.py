@@ -33,14 +33,6 @@ def usd(requests):
     return f"{requests * NANO_USD / 1e9:.6f}usd"
 
 
-@pytest.fixture(params=["memory", "redis"])
-def ledger(request):
-    if request.param == "memory":
-        return {}
-    server = request.getfixturevalue("redis")
-    return {"redis": f"{server.url} timeout=5s on_failure=deny"}
-
-
 class Watch:
     """Reads budgets from Redis as fast as it can, while the block runs."""
 

@@ -15,14 +15,6 @@ BODY = chat(model="output-only", max_tokens=10)
 DURATION = re.compile(r"(?=\d)(\d+h)?(\d+m(?!s))?(\d+(\.\d+)?s)?(\d+ms)?")
 
 
-@pytest.fixture(params=["memory", "redis"])
-def ledger(request):
-    if request.param == "memory":
-        return {}
-    server = request.getfixturevalue("redis")
-    return {"redis": f"{server.url} timeout=5s on_failure=deny"}
-
-
 def assert_rate_limited(response):
     error = assert_openai_error(response, 429, "rate_limit_exceeded")
     assert response.headers.get("x-should-retry") != "false"

@@ -18,14 +18,6 @@ from support.waiting import wait_until
 BODY = chat(model="output-only", max_tokens=10)
 
 
-@pytest.fixture(params=["memory", "redis"])
-def ledger(request):
-    if request.param == "memory":
-        return {}
-    server = request.getfixturevalue("redis")
-    return {"redis": f"{server.url} timeout=5s on_failure=deny"}
-
-
 def test_all_are_served_in_turn(gateway, mock, ledger):
     mock.behave(tokens=10, delay_ms=100)
     one = gateway(limits=["key=* parallel=2 queue=8 wait=10s"], **ledger)

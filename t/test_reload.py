@@ -14,14 +14,6 @@ BODY = chat(model="output-only", max_tokens=TOKENS)
 STREAMS = 20
 
 
-@pytest.fixture(params=["memory", "redis"])
-def ledger(request):
-    if request.param == "memory":
-        return {}
-    server = request.getfixturevalue("redis")
-    return {"redis": f"{server.url} timeout=5s on_failure=deny"}
-
-
 class Streams:
     """Streams that are read by threads of their own."""
 
